@@ -1,0 +1,84 @@
+"""The configuration of a run: every field with its bounds, its default and what it is for.
+
+Plain pydantic models, frozen, with unknown keys refused. This module knows nothing of files, presets or the command
+line (that is `memreel.configs`), and nothing of what its fields switch on. Secrets never stand here: a chat model's key
+is read from the environment where the request is made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Strategy = Literal["attention", "random", "recency"]
+Retrieval = Literal["identity", "semantic", "none"]
+
+
+class Section(BaseModel):
+    """What all sections share: frozen, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ModelConfig(Section):
+    """Which video model renders, and where."""
+
+    name: str = Field("sketch", min_length=1, description="Video model by name; 'sketch' is shipped with memreel.")
+    weights: Path | None = Field(None, description="Checkpoint file; null: the weights shipped for the named model.")
+    device: str = Field("auto", min_length=1, description="'cpu', 'cuda', 'cuda:1' …; 'auto': a GPU if there is one.")
+
+
+class MemoryConfig(Section):
+    """What the bank keeps of a video and what it hands back at a new prompt."""
+
+    strategy: Strategy = Field(
+        "attention",
+        description="How an evicted frame is scored for an entity: by the model's text cross-attention, at random "
+        "(by the seed), or by how recent it is.",
+    )
+    retrieval: Retrieval = Field(
+        "identity",
+        description="What a new prompt starts with: frames of its entities' global IDs, frames of the most similar "
+        "earlier prompt, or nothing (and then the memory stays empty).",
+    )
+    slots: int = Field(3, ge=0, le=64, description="Memory frames a chunk attends to, at most.")
+    frames_per_entity: int = Field(3, ge=1, le=64, description="Memory frames kept per entity, at most.")
+
+
+class PromptConfig(Section):
+    """What happens to a prompt's text on its way to the video model."""
+
+    enrich: bool = Field(
+        True, description="Append the cast's attributes of entities that the prompt names without describing them."
+    )
+
+
+class AgentConfig(Section):
+    """Who reads the prompts: the built-in analyst, or a chat model behind an OpenAI-compatible address.
+
+    The key is taken from ``OPENAI_API_KEY`` only.
+    """
+
+    model: str | None = Field(
+        None, description="Chat model; null: MEMREEL_LLM_MODEL from the environment; unset: the built-in analyst."
+    )
+    base_url: str | None = Field(
+        None, description="Address of the chat server; null: MEMREEL_LLM_BASE_URL, else the provider's own."
+    )
+    timeout_s: float = Field(60.0, gt=0, description="Seconds that one chat request may take.")
+    retries: int = Field(2, ge=0, le=10, description="Further attempts after a failed or malformed chat reply.")
+
+
+class RunConfig(Section):
+    """Everything that decides how a script becomes a video."""
+
+    model: ModelConfig = Field(default_factory=ModelConfig, description="The video model.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the video's noise: the same seed repeats it bit for bit.")
+    chunks_per_prompt: int = Field(
+        13, ge=1, le=100_000, description="Chunks per prompt; a chunk is 12 pictures, 0.75 s at 16 pictures a second."
+    )
+    memory: MemoryConfig = Field(default_factory=MemoryConfig, description="The bank.")
+    prompt: PromptConfig = Field(default_factory=PromptConfig, description="The text for the video model.")
+    agent: AgentConfig = Field(default_factory=AgentConfig, description="The reader of prompts.")
