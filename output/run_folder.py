@@ -1,0 +1,196 @@
+"""One video's folder: where each artefact lies, written so that no reader ever sees half of one.
+
+All names inside a run folder are decided here. JSON files are replaced whole (temporary name, then rename); the event
+log grows by whole lines. This module does not know what the files mean.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from memreel.errors import StoreError, UserError
+from memreel.output.events import Event
+
+
+class RunFolder:
+    """``DIR/<video id>/``: paths of all artefacts, atomic JSON and the event log."""
+
+    def __init__(self, path: Path) -> None:
+        """Name a folder, touching nothing; `create` and `open` are the ways in."""
+        self.path = path
+        self.video = path / "video.mp4"
+        self.memory_bank = path / "memory_bank.json"
+        self.llm_agent = path / "llm_agent.json"
+        self.report = path / "report.html"
+        self.run = path / "run.json"
+        self.events = path / "events.jsonl"
+        self.frames = path / "frames"
+        self.stream = path / "stream"
+        self.checkpoints = path / "state.sqlite"
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """Make an empty run folder at ``path``; what an earlier run left there is removed, foreign files are kept.
+
+        Raises:
+            UserError: the folder cannot be made or written.
+        """
+        folder = cls(Path(path))
+        require_writable(folder.path)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            folder.clear()
+            folder.frames.mkdir()
+            folder.stream.mkdir()
+            folder.events.touch()
+        except OSError as error:
+            raise UserError(
+                f"cannot write the run folder {folder.path}: {error.strerror or error}; choose another --out"
+            ) from error
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open the run folder at ``path``.
+
+        Raises:
+            UserError: there is none.
+        """
+        folder = cls(Path(path))
+        if not folder.path.is_dir():
+            raise UserError(f"no run folder at {folder.path}: give the folder that `memreel run --out` wrote")
+        if not folder.exists():
+            raise UserError(f"{folder.path} is not a run folder: it has no {folder.events.name}")
+        return folder
+
+    def exists(self) -> bool:
+        """Tell whether a run was begun here."""
+        return self.events.is_file()
+
+    def finished(self) -> bool:
+        """Tell whether the run here went to its end."""
+        if not (self.exists() and self.video.is_file()):
+            return False
+        return any(
+            event.get("type") == "done" and event.get("status", "done") == "done" for event in self.read_events()
+        )
+
+    def clear(self) -> None:
+        """Remove every artefact of a run from the folder, and nothing else."""
+        for path in (
+            self.video,
+            self.memory_bank,
+            self.llm_agent,
+            self.report,
+            self.run,
+            self.events,
+            *self.path.glob(f"{self.checkpoints.name}*"),
+            *self.path.glob(".*.part"),
+        ):
+            path.unlink(missing_ok=True)
+        for path in (self.frames, self.stream):
+            if path.is_dir():
+                shutil.rmtree(path)
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Replace ``path`` by ``value`` as JSON: a reader sees the old file or the new one.
+
+        Raises:
+            StoreError: the disk is full, the folder is gone or not writable.
+        """
+        write_whole(path, json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n")
+
+    def read_json(self, path: Path) -> Any:
+        """Read a JSON artefact.
+
+        Raises:
+            StoreError: it is missing or broken; the message names it.
+        """
+        try:
+            return json.loads(path.read_bytes())
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise StoreError(f"{path} is damaged: {error}") from error
+
+    def append_event(self, event: dict[str, Any]) -> None:
+        """Add one line to the event log.
+
+        Raises:
+            StoreError: the line could not be written.
+        """
+        line = json.dumps(event, ensure_ascii=False).encode() + b"\n"
+        try:
+            with self.events.open("ab") as file:
+                file.write(line)
+        except OSError as error:
+            raise StoreError(f"cannot write {self.events}: {error.strerror or error}") from error
+
+    def read_events(self) -> Iterator[Event]:
+        """Yield the log's events in order; a last line that a killed run left unfinished is passed over.
+
+        Raises:
+            StoreError: the log cannot be read, or a line in it is damaged.
+        """
+        try:
+            lines = self.events.read_bytes().split(b"\n")
+        except OSError as error:
+            raise StoreError(f"cannot read {self.events}: {error.strerror or error}") from error
+        for number, line in enumerate(lines[:-1], start=1):
+            try:
+                event = json.loads(line)
+                if not isinstance(event, dict):
+                    raise ValueError("not an object")
+            except ValueError as error:
+                raise StoreError(f"{self.events}, line {number} is damaged: {error}") from error
+            yield event
+
+
+def run_folders(path: Path) -> list[RunFolder]:
+    """Return the run folder at ``path``, or all those directly inside it, by name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not path.is_dir():
+        raise UserError(f"no run at {path}: give a video's folder, or the --out folder that holds it")
+    folder = RunFolder(path)
+    found = [folder] if folder.exists() else [f for f in map(RunFolder, sorted(path.iterdir())) if f.exists()]
+    if not found:
+        raise UserError(f"no run in {path}: neither it nor a folder in it has an {folder.events.name}")
+    return found
+
+
+def require_writable(path: Path) -> None:
+    """Check that the folder ``path`` can be made and written, without creating anything.
+
+    Raises:
+        UserError: it cannot; the message names the part of the path that stands in the way.
+    """
+    nearest = path.absolute()
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise UserError(f"cannot write to {path}: {nearest} is not a folder; choose another --out")
+    if not os.access(nearest, os.W_OK | os.X_OK) or os.statvfs(nearest).f_flag & os.ST_RDONLY:
+        raise UserError(f"cannot write to {path}: no permission in {nearest}; choose another --out")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write ``content`` under a temporary name beside ``path`` and rename it.
+
+    Raises:
+        StoreError: it could not be written; ``path`` is as it was.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
