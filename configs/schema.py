@@ -45,6 +45,27 @@ class MemoryConfig(Section):
     )
     slots: int = Field(3, ge=0, le=64, description="Memory frames a chunk attends to, at most.")
     frames_per_entity: int = Field(3, ge=1, le=64, description="Memory frames kept per entity, at most.")
+    scenery_frames: int = Field(
+        12,
+        ge=0,
+        le=4096,
+        description="Memory frames kept in all, newest prompts first, in which no entity was recognised (a landscape).",
+    )
+    presence: float = Field(
+        0.2, ge=0, le=1, description="An entity is in a frame only if its score there is at least this …"
+    )
+    presence_ratio: float = Field(
+        0.5, ge=0, le=1, description="… and at least this share of the best score that any entity has in the frame."
+    )
+    prefer_alone: float = Field(
+        0.1, ge=0, le=10, description="A frame counts this share more for an entity that is alone in it."
+    )
+    prefer_described: float = Field(
+        0.1, ge=0, le=10, description="A frame counts this share more for an entity that its own prompt described."
+    )
+    sink_discount: float = Field(
+        0.5, ge=0, le=1, description="A frame of the video's first chunk counts this share less: the sink shows it anyway."
+    )
 
 
 class PromptConfig(Section):
