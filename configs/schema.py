@@ -64,7 +64,7 @@ class MemoryConfig(Section):
         0.1, ge=0, le=10, description="A frame counts this share more for an entity that its own prompt described."
     )
     sink_discount: float = Field(
-        0.5, ge=0, le=1, description="A frame of the video's first chunk counts this share less: the sink shows it anyway."
+        0.5, ge=0, le=1, description="A frame of the video's first chunk counts this share less (it is in the sink)."
     )
 
 

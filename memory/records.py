@@ -60,7 +60,7 @@ class Frame(TypedDict):
 
 
 class PromptRecord(TypedDict):
-    """What the bank keeps of a prompt: its text, its entities, and those memory frames it ended with that still exist."""
+    """What the bank keeps of a prompt: its text, its entities, the memory frames it ended with (if still kept)."""
 
     text: str
     entities: list[Entity]

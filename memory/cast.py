@@ -1,0 +1,150 @@
+"""The cast: registers a prompt's entities under their global IDs, and decides what each member is called.
+
+Attributes and surface forms are appended without repeats and never lost. The module takes the IDs as given: who is the
+same as whom was decided before (see `memreel.agent`). It knows nothing of frames or of embeddings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from memreel.errors import UserError
+from memreel.memory.records import BankState, CastMember, Entity, Instance, PromptRecord, phrase
+
+# fmt: off
+DETERMINERS = frozenset({
+    "a", "an", "the", "this", "that", "these", "those", "his", "her", "their", "its", "my", "your", "our",
+    "another", "some", "one", "each", "both", "two", "three",
+})
+PRONOUNS = frozenset({
+    "he", "she", "it", "they", "him", "her", "them", "his", "hers", "its", "their", "theirs",
+    "himself", "herself", "itself", "themselves", "who",
+})
+NAME_PARTICLES = frozenset({
+    "de", "da", "del", "della", "der", "van", "von", "la", "le", "el", "al", "bin", "ibn", "of", "the", "y",
+})
+# fmt: on
+
+
+def register(bank: BankState, prompt_id: int, text: str, entities: Sequence[Entity]) -> BankState:
+    """Return ``bank`` with a prompt and its entities; registering a prompt again replaces how it worded them.
+
+    Raises:
+        UserError: a global ID is below 1, or two entities of the prompt share one.
+    """
+    _check_ids(prompt_id, entities)
+    record: PromptRecord = {
+        "text": text,
+        "entities": [{**entity, "attrs": list(entity["attrs"])} for entity in entities],
+        "memory": [],
+    }
+    prompts = {**bank["prompts"], str(prompt_id): record}
+    cast = dict(bank["cast"])
+    for entity in entities:
+        key = str(entity["global_id"])
+        cast[key] = _with_appearance(cast.get(key), prompt_id, entity, prompts)
+    return {**bank, "cast": cast, "prompts": prompts}
+
+
+def phrase_rows(bank: BankState) -> list[tuple[int, str]]:
+    """Return (global ID, text) for every way the cast has been worded: the rows of the cast's index.
+
+    A member has one row for its name with all attributes and one for each wording of its own, so that it is found both
+    by who it is and by how a prompt once put it.
+    """
+    rows: list[tuple[int, str]] = []
+    for member in bank["cast"].values():
+        wordings = [phrase(member), *(_worded(instance) for instance in member["instances"])]
+        rows += [(member["global_id"], wording) for wording in dict.fromkeys(wordings)]
+    return rows
+
+
+def best_name(wordings: Iterable[tuple[str, str]]) -> str:
+    """Return what to call a member, given its (surface form, prompt text) pairs in order of appearance.
+
+    A proper name beats a description, a description beats a pronoun, and among equals the first stays. A leading
+    article or possessive is left out: "the red notebook" is called "red notebook".
+    """
+    ranked = [(_rank(surface, text), -order, surface) for order, (surface, text) in enumerate(wordings)]
+    return _bare(max(ranked)[2])
+
+
+def _check_ids(prompt_id: int, entities: Sequence[Entity]) -> None:
+    seen: dict[int, str] = {}
+    for entity in entities:
+        number = entity["global_id"]
+        if number < 1:
+            raise UserError(f"prompt {prompt_id}: '{entity['entity']}' has global ID {number}; IDs count from 1")
+        if number in seen:
+            raise UserError(
+                f"prompt {prompt_id} gives global ID {number} to both '{seen[number]}' and '{entity['entity']}': "
+                "give each entity of a prompt an ID of its own"
+            )
+        seen[number] = entity["entity"]
+
+
+def _with_appearance(
+    member: CastMember | None, prompt_id: int, entity: Entity, prompts: dict[str, PromptRecord]
+) -> CastMember:
+    instance: Instance = {"prompt_id": prompt_id, "entity": entity["entity"], "attrs": list(entity["attrs"])}
+    if member is None:
+        member = {
+            "global_id": entity["global_id"],
+            "kind": entity["kind"],
+            "name": entity["entity"],
+            "all_entities": [],
+            "all_attrs": [],
+            "instances": [],
+        }
+    instances = [*(known for known in member["instances"] if known["prompt_id"] != prompt_id), instance]
+    wordings = [
+        (known["entity"], prompts[str(known["prompt_id"])]["text"] if str(known["prompt_id"]) in prompts else "")
+        for known in instances
+    ]
+    return {
+        **member,
+        "name": best_name(wordings),
+        "all_entities": _appended(member["all_entities"], [entity["entity"]]),
+        "all_attrs": _appended(member["all_attrs"], entity["attrs"]),
+        "instances": instances,
+    }
+
+
+def _appended(known: Sequence[str], new: Sequence[str]) -> list[str]:
+    """Append what is not there yet; case, spaces and a leading article make no difference."""
+    kept: dict[str, str] = {}
+    for text in [*known, *new]:
+        key = _bare(" ".join(text.split())).casefold()
+        if key:
+            kept.setdefault(key, text)
+    return list(kept.values())
+
+
+def _worded(instance: Instance) -> str:
+    return ", ".join([instance["entity"], *instance["attrs"]])
+
+
+def _bare(surface: str) -> str:
+    """Strip leading determiners, but never down to nothing."""
+    words = surface.split()
+    while len(words) > 1 and words[0].casefold() in DETERMINERS:
+        words = words[1:]
+    return " ".join(words)
+
+
+def _rank(surface: str, text: str) -> int:
+    """2 for a proper name, 1 for a description, 0 for a pronoun."""
+    if surface.strip().casefold() in PRONOUNS:
+        return 0
+    return 2 if _is_proper_name(surface, text) else 1
+
+
+def _is_proper_name(surface: str, text: str) -> bool:
+    """Tell a name by its capitals, unless the prompt writes the same words in lower case as well."""
+    words = re.findall(r"[^\W_]+(?:['’.-][^\W_]+)*", surface)
+    if not words or words[0].casefold() in DETERMINERS or not words[0][0].isupper():
+        return False
+    if not all(word[0].isupper() or word in NAME_PARTICLES for word in words):
+        return False
+    return re.search(rf"\b{re.escape(surface.strip().lower())}\b", text) is None

@@ -1,0 +1,126 @@
+"""What a memory frame is worth: for one entity, for a prompt, for the archive.
+
+The worth of a frame for an entity is its score, raised a little where it carries identity best (the entity is alone in
+it; the prompt that made it described the entity) and lowered where it adds nothing (the video's first chunk is in the
+sink, which every chunk attends to). These are factors near 1, so they decide between frames with near-equal scores and
+not against a plainly better one. A blind scoring strategy says nothing about a picture, so its scores count as they are.
+
+On top of it: `relevance` for a prompt, `compete` for a slot of its memory, `unwanted` for what the archive lets go.
+Everything here is a function of the bank's state; nothing touches tensors or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from memreel.configs.schema import MemoryConfig
+from memreel.memory.records import BankState, Frame
+
+SINK_INDEX = 0
+"""The chunk that the sink holds: the video's first."""
+
+
+@dataclass(frozen=True)
+class Taste:
+    """Factors on a score: ``1 + alone`` and ``1 + described`` where they apply, ``1 - sink`` in the sink's chunk."""
+
+    alone: float = 0.0
+    described: float = 0.0
+    sink: float = 0.0
+
+    @classmethod
+    def of(cls, config: MemoryConfig, sees: bool) -> Taste:
+        """Return the configured taste, or none at all for a strategy that does not see the picture."""
+        return cls(config.prefer_alone, config.prefer_described, config.sink_discount) if sees else cls()
+
+
+def prompt_ids(bank: BankState, prompt_id: int) -> list[int]:
+    """Return the global IDs of a prompt's entities."""
+    return [entity["global_id"] for entity in bank["prompts"][str(prompt_id)]["entities"]]
+
+
+def worth(bank: BankState, frame: Frame, global_id: int, taste: Taste) -> float:
+    """Return what ``frame`` is worth for an entity it is indexed under; 0 for any other."""
+    if global_id not in frame["associated_entities"]:
+        return 0.0
+    alone = len(frame["associated_entities"]) == 1
+    born_under = bank["prompts"][str(frame["prompt_id"])]["entities"]
+    described = any(entity["global_id"] == global_id and entity["attrs"] for entity in born_under)
+    return (
+        frame["entity_scores"][str(global_id)]
+        * (1 + taste.alone * alone)
+        * (1 + taste.described * described)
+        * (1 - taste.sink * (frame["index"] == SINK_INDEX))
+    )
+
+
+def relevance(bank: BankState, frame: Frame, ids: Collection[int], taste: Taste) -> float:
+    """Return the mean worth over ``ids``: the share of them that the frame covers times its worth for those."""
+    return sum(worth(bank, frame, global_id, taste) for global_id in ids) / len(ids) if ids else 0.0
+
+
+def compete(bank: BankState, newcomer: Frame, prompt_id: int, slots: int, taste: Taste) -> list[str]:
+    """Return the current prompt's memory after ``newcomer`` asked for a slot.
+
+    A frame born under another prompt competes only if it shows an entity of this one. Free slots are filled first; then
+    the worst of all leaves: first a frame without which every entity stays covered, then one that neither this prompt
+    made nor shows its entities, then the least relevant, then the lowest score; the newcomer yields to its equals. It
+    takes over the slot that it wins, so that the frames which stay keep their positions in the context.
+    """
+    memory = list(bank["memory"])
+    ids = set(prompt_ids(bank, prompt_id))
+    if slots < 1 or not _belongs(newcomer, prompt_id, ids):
+        return memory
+    if len(memory) < slots:
+        return [*memory, newcomer["frame_id"]]
+    rivals = [newcomer, *(bank["frames"][frame_id] for frame_id in memory)]
+
+    def standing(frame: Frame) -> tuple[int, bool, float, float]:
+        others = _shown(other for other in rivals if other is not frame)
+        only_cover = len((set(frame["associated_entities"]) & ids) - others)
+        return only_cover, _belongs(frame, prompt_id, ids), relevance(bank, frame, ids, taste), frame["score"]
+
+    worst = min(rivals, key=standing)["frame_id"]
+    return [newcomer["frame_id"] if frame_id == worst else frame_id for frame_id in memory]
+
+
+def unwanted(bank: BankState, config: MemoryConfig, taste: Taste) -> set[str]:
+    """Return the frames that nobody wants any more.
+
+    Each entity wants its ``frames_per_entity`` best, and once one frame plainly shows it, none on weak evidence. Each
+    prompt wants as many of the frames that show nobody, newest prompts first and ``scenery_frames`` in all. The memory
+    wants what is in it. A frame stays while one of them wants it, so the archive holds at most ``frames_per_entity``
+    times the cast plus scenery plus memory, however long the video.
+    """
+    wanted = set(bank["memory"])
+    frames = list(bank["frames"].values())
+    for member in bank["cast"].values():
+        global_id = member["global_id"]
+        own = [frame for frame in frames if global_id in frame["associated_entities"]]
+        plain = [frame for frame in own if frame["entity_scores"][str(global_id)] >= config.presence]
+        own = plain if taste != Taste() and plain else own
+        own.sort(key=lambda frame: (worth(bank, frame, global_id, taste), frame["index"]), reverse=True)
+        wanted |= {frame["frame_id"] for frame in own[: config.frames_per_entity]}
+    wanted |= _wanted_scenery(frames, config)
+    return set(bank["frames"]) - wanted
+
+
+def _wanted_scenery(frames: Iterable[Frame], config: MemoryConfig) -> set[str]:
+    by_prompt: dict[int, list[Frame]] = {}
+    for frame in frames:
+        if not frame["associated_entities"]:
+            by_prompt.setdefault(frame["prompt_id"], []).append(frame)
+    kept: list[str] = []
+    for prompt_id in sorted(by_prompt, reverse=True):
+        best = sorted(by_prompt[prompt_id], key=lambda frame: (frame["score"], frame["index"]), reverse=True)
+        kept += [frame["frame_id"] for frame in best[: config.frames_per_entity]]
+    return set(kept[: config.scenery_frames])
+
+
+def _belongs(frame: Frame, prompt_id: int, ids: Collection[int]) -> bool:
+    return frame["prompt_id"] == prompt_id or not _shown([frame]).isdisjoint(ids)
+
+
+def _shown(frames: Iterable[Frame]) -> set[int]:
+    return {global_id for frame in frames for global_id in frame["associated_entities"]}
