@@ -1,8 +1,8 @@
 """The bank: the services that the graph's nodes and tools call, over a state that is handed in and handed back.
 
-One `Bank` a run. All truth is in the `BankState`: every method returns a new state and leaves the one it was given as it
-was, so checkpoints, forks and edits of the state just work. What the `Bank` itself holds (FAISS indexes, the last
-tensors) is a cache that any state can rebuild. It knows nothing of LangGraph, of prompts' wording or of the stream.
+One `Bank` a run. All truth is in the `BankState`: every method returns a new state and leaves the one it was given as
+it was, so checkpoints and edits of the state just work. What the `Bank` itself holds (FAISS indexes, the last tensors)
+is a cache that any state can rebuild. It knows nothing of LangGraph, of prompts' wording or of the stream.
 """
 
 from __future__ import annotations
@@ -91,13 +91,13 @@ class Bank:
         admitting the same chunk to the same state again does the same.
 
         Raises:
-            UserError: a prompt is not registered, or the state's memory lists a frame that it does not have.
+            UserError: a prompt is not registered, or the state's memory cannot be (see `frames`).
             ModelError: the video model's scores are unusable.
             StoreError: the run folder cannot be written.
         """
         born = _prompt(bank, born_prompt_id)
         _prompt(bank, prompt_id)
-        _check_memory(bank)
+        self._check_memory(bank)
         phrases = {e["global_id"]: phrase(bank["cast"][str(e["global_id"])]) for e in born["entities"]}
         best = best_frame(self._scoring, evicted, phrases, born["text"], self._config)
         name = frame_id(born_prompt_id, born_chunk_id, best.frame)
@@ -125,10 +125,10 @@ class Bank:
         """Return the tensors of the current memory, in slot order, on the CPU.
 
         Raises:
-            UserError: the state's memory lists a frame that it does not have.
+            UserError: the state's memory lists a frame that it does not have, or more than there are slots.
             StoreError: a frame's file is missing or damaged.
         """
-        _check_memory(bank)
+        self._check_memory(bank)
         return [self._store.get(name) for name in bank["memory"]]
 
     def close_prompt(self, bank: BankState, prompt_id: int) -> BankState:
@@ -139,6 +139,17 @@ class Bank:
         """
         record: PromptRecord = {**_prompt(bank, prompt_id), "memory": list(bank["memory"])}
         return {**bank, "prompts": {**bank["prompts"], str(prompt_id): record}}
+
+    def _check_memory(self, bank: BankState) -> None:
+        """Refuse a memory that only an edit of the state can have made."""
+        if len(bank["memory"]) > self._config.slots:
+            raise UserError(
+                f"the bank's memory lists {len(bank['memory'])} frames, but there are {self._config.slots} slots: "
+                "take some out, or set memory.slots higher"
+            )
+        for name in bank["memory"]:
+            if name not in bank["frames"]:
+                raise UserError(f"the bank's memory lists '{name}', which is none of its frames: take it out")
 
 
 def _record(name: str, best: Appraisal, prompt_id: int, chunk_id: int, index: int) -> Frame:
@@ -161,12 +172,6 @@ def _prompt(bank: BankState, prompt_id: int) -> PromptRecord:
         known = ", ".join(bank["prompts"]) or "none yet"
         raise UserError(f"the bank knows no prompt {prompt_id} (known: {known}): register it first")
     return record
-
-
-def _check_memory(bank: BankState) -> None:
-    for name in bank["memory"]:
-        if name not in bank["frames"]:
-            raise UserError(f"the bank's memory lists '{name}', which is none of its frames: take it out of the memory")
 
 
 def _without(record: PromptRecord, gone: set[str]) -> PromptRecord:

@@ -3,7 +3,7 @@
 The worth of a frame for an entity is its score, raised a little where it carries identity best (the entity is alone in
 it; the prompt that made it described the entity) and lowered where it adds nothing (the video's first chunk is in the
 sink, which every chunk attends to). These are factors near 1, so they decide between frames with near-equal scores and
-not against a plainly better one. A blind scoring strategy says nothing about a picture, so its scores count as they are.
+not against a plainly better one. A blind scoring strategy says nothing about a picture: its scores count as they are.
 
 On top of it: `relevance` for a prompt, `compete` for a slot of its memory, `unwanted` for what the archive lets go.
 Everything here is a function of the bank's state; nothing touches tensors or files.
@@ -23,16 +23,22 @@ SINK_INDEX = 0
 
 @dataclass(frozen=True)
 class Taste:
-    """Factors on a score: ``1 + alone`` and ``1 + described`` where they apply, ``1 - sink`` in the sink's chunk."""
+    """Factors on a score: ``1 + alone`` and ``1 + described`` where they apply, ``1 - sink`` in the sink's chunk.
+
+    A score of at least ``presence`` shows an entity plainly; below it a frame is indexed on weak evidence.
+    """
 
     alone: float = 0.0
     described: float = 0.0
     sink: float = 0.0
+    presence: float = 0.0
 
     @classmethod
     def of(cls, config: MemoryConfig, sees: bool) -> Taste:
         """Return the configured taste, or none at all for a strategy that does not see the picture."""
-        return cls(config.prefer_alone, config.prefer_described, config.sink_discount) if sees else cls()
+        if not sees:
+            return cls()
+        return cls(config.prefer_alone, config.prefer_described, config.sink_discount, config.presence)
 
 
 def prompt_ids(bank: BankState, prompt_id: int) -> list[int]:
@@ -48,11 +54,17 @@ def worth(bank: BankState, frame: Frame, global_id: int, taste: Taste) -> float:
     born_under = bank["prompts"][str(frame["prompt_id"])]["entities"]
     described = any(entity["global_id"] == global_id and entity["attrs"] for entity in born_under)
     return (
-        frame["entity_scores"][str(global_id)]
+        _score(frame, global_id)
         * (1 + taste.alone * alone)
         * (1 + taste.described * described)
         * (1 - taste.sink * (frame["index"] == SINK_INDEX))
     )
+
+
+def showing(bank: BankState, global_id: int, taste: Taste) -> list[Frame]:
+    """Return the frames that show an entity plainly, or those indexed under it on weak evidence if there is none."""
+    own = [frame for frame in bank["frames"].values() if global_id in frame["associated_entities"]]
+    return [frame for frame in own if _score(frame, global_id) >= taste.presence] or own
 
 
 def relevance(bank: BankState, frame: Frame, ids: Collection[int], taste: Taste) -> float:
@@ -70,7 +82,7 @@ def compete(bank: BankState, newcomer: Frame, prompt_id: int, slots: int, taste:
     """
     memory = list(bank["memory"])
     ids = set(prompt_ids(bank, prompt_id))
-    if slots < 1 or not _belongs(newcomer, prompt_id, ids):
+    if slots < 1 or newcomer["frame_id"] in memory or not _belongs(newcomer, prompt_id, ids):
         return memory
     if len(memory) < slots:
         return [*memory, newcomer["frame_id"]]
@@ -94,15 +106,14 @@ def unwanted(bank: BankState, config: MemoryConfig, taste: Taste) -> set[str]:
     times the cast plus scenery plus memory, however long the video.
     """
     wanted = set(bank["memory"])
-    frames = list(bank["frames"].values())
     for member in bank["cast"].values():
         global_id = member["global_id"]
-        own = [frame for frame in frames if global_id in frame["associated_entities"]]
-        plain = [frame for frame in own if frame["entity_scores"][str(global_id)] >= config.presence]
-        own = plain if taste != Taste() and plain else own
-        own.sort(key=lambda frame: (worth(bank, frame, global_id, taste), frame["index"]), reverse=True)
-        wanted |= {frame["frame_id"] for frame in own[: config.frames_per_entity]}
-    wanted |= _wanted_scenery(frames, config)
+        own = [
+            (worth(bank, frame, global_id, taste), frame["index"], frame["frame_id"])
+            for frame in showing(bank, global_id, taste)
+        ]
+        wanted |= {name for _, _, name in sorted(own, reverse=True)[: config.frames_per_entity]}
+    wanted |= _wanted_scenery(bank["frames"].values(), config)
     return set(bank["frames"]) - wanted
 
 
@@ -116,6 +127,11 @@ def _wanted_scenery(frames: Iterable[Frame], config: MemoryConfig) -> set[str]:
         best = sorted(by_prompt[prompt_id], key=lambda frame: (frame["score"], frame["index"]), reverse=True)
         kept += [frame["frame_id"] for frame in best[: config.frames_per_entity]]
     return set(kept[: config.scenery_frames])
+
+
+def _score(frame: Frame, global_id: int) -> float:
+    """Return an entity's score; one that was put into an edited state without a score counts by the frame's own."""
+    return frame["entity_scores"].get(str(global_id), frame["score"])
 
 
 def _belongs(frame: Frame, prompt_id: int, ids: Collection[int]) -> bool:

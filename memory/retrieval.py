@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from memreel.memory.ranking import Taste, prompt_ids, relevance
+from memreel.memory.ranking import Taste, prompt_ids, relevance, showing
 from memreel.memory.records import BankState, Frame
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a strategy may look at: the bank, the prompt that is about to start, how many frames, and similar prompts."""
+    """What a strategy may look at: the bank, the prompt about to start, how many frames, and similar prompts."""
 
     bank: BankState
     prompt_id: int
@@ -42,9 +42,10 @@ def by_identity(request: Request) -> list[str]:
     """
     bank, taste = request.bank, request.taste
     ids = set(prompt_ids(bank, request.prompt_id))
-    pool = [frame for frame in bank["frames"].values() if ids.intersection(frame["associated_entities"])]
-    if not pool:
+    shown = {frame["frame_id"]: frame for number in ids for frame in showing(bank, number, taste)}
+    if not shown:
         return by_similar_prompt(request)
+    pool = list(shown.values())
     chosen: list[str] = []
     still_open = set(ids)
     while pool and len(chosen) < request.slots:
