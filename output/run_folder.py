@@ -35,24 +35,34 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
-        """Make an empty run folder at ``path``; what an earlier run left there is removed, foreign files are kept.
+        """Make an empty run folder at ``path``; what an earlier run left there is removed.
 
         Raises:
-            UserError: the folder cannot be made or written.
+            UserError: the folder cannot be made or written, or holds something else than a run.
         """
         folder = cls(Path(path))
-        require_writable(folder.path)
+        folder.require_free()
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
+            folder.events.touch()  # first, so that the folder is known as a run's whatever happens next
             folder.clear()
             folder.frames.mkdir()
             folder.stream.mkdir()
-            folder.events.touch()
         except OSError as error:
             raise UserError(
                 f"cannot write the run folder {folder.path}: {error.strerror or error}; choose another --out"
             ) from error
         return folder
+
+    def require_free(self) -> None:
+        """Check that `create` may take this folder, without creating anything.
+
+        Raises:
+            UserError: it cannot be written, or holds something else than a run.
+        """
+        require_writable(self.path)
+        if self.path.is_dir() and not self.exists() and any(self.path.iterdir()):
+            raise UserError(f"{self.path} holds files that are no run of memreel's; choose another --out")
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -81,14 +91,13 @@ class RunFolder:
         )
 
     def clear(self) -> None:
-        """Remove every artefact of a run from the folder, and nothing else."""
+        """Remove every artefact of a run from the folder and empty its log; foreign files stay."""
         for path in (
             self.video,
             self.memory_bank,
             self.llm_agent,
             self.report,
             self.run,
-            self.events,
             *self.path.glob(f"{self.checkpoints.name}*"),
             *self.path.glob(".*.part"),
         ):
@@ -96,6 +105,7 @@ class RunFolder:
         for path in (self.frames, self.stream):
             if path.is_dir():
                 shutil.rmtree(path)
+        self.events.write_bytes(b"")
 
     def write_json(self, path: Path, value: Any) -> None:
         """Replace ``path`` by ``value`` as JSON: a reader sees the old file or the new one.
@@ -137,17 +147,39 @@ class RunFolder:
         Raises:
             StoreError: the log cannot be read, or a line in it is damaged.
         """
+        yield from EventTail(self.events).new()
+
+
+class EventTail:
+    """Follows an event log while it grows: each call of `new` yields what was added since the last."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin at the start of the log at ``path``, which need not exist yet."""
+        self.path = path
+        self._offset = 0
+        self._line = 0
+
+    def new(self) -> Iterator[Event]:
+        """Yield the events of the whole lines that have been added.
+
+        Raises:
+            StoreError: the log cannot be read, or a line in it is damaged.
+        """
         try:
-            lines = self.events.read_bytes().split(b"\n")
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                whole, _, _ = file.read().rpartition(b"\n")
         except OSError as error:
-            raise StoreError(f"cannot read {self.events}: {error.strerror or error}") from error
-        for number, line in enumerate(lines[:-1], start=1):
+            raise StoreError(f"cannot read {self.path}: {error.strerror or error}") from error
+        for line in whole.split(b"\n") if whole else ():
+            self._offset += len(line) + 1
+            self._line += 1
             try:
                 event = json.loads(line)
                 if not isinstance(event, dict):
                     raise ValueError("not an object")
             except ValueError as error:
-                raise StoreError(f"{self.events}, line {number} is damaged: {error}") from error
+                raise StoreError(f"{self.path}, line {self._line} is damaged: {error}") from error
             yield event
 
 

@@ -132,7 +132,7 @@ def drawn_run(path: Path, chunks_per_prompt: int = 13, prompts: int = 6, finishe
                 mine = sorted(
                     (f for f in archive if i in archive[f]["associated_entities"]), key=lambda f: -archive[f]["score"]
                 )
-                for name in mine[4:]:
+                for name in mine[3:]:
                     archive.pop(name)
                     (folder.frames / f"{name}.png").unlink()
             if set(visible) & set(who):
