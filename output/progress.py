@@ -124,7 +124,8 @@ class RunProgress:
         self._prompt = event
         if self._first_chunk is None:
             self._first_chunk = self._clock()
-        self._names.update({int(e["global_id"]): str(e["entity"]) for e in event.get("entities", [])})
+        for entity in event.get("entities", []):
+            self._names.setdefault(int(entity["global_id"]), str(entity["entity"]))
         if not self.console.is_terminal:
             cast = ", ".join(f"{e['entity']} #{e['global_id']}" for e in event.get("entities", [])) or "nobody"
             memory = ", ".join(event.get("memory", [])) or "none"

@@ -147,39 +147,17 @@ class RunFolder:
         Raises:
             StoreError: the log cannot be read, or a line in it is damaged.
         """
-        yield from EventTail(self.events).new()
-
-
-class EventTail:
-    """Follows an event log while it grows: each call of `new` yields what was added since the last."""
-
-    def __init__(self, path: Path) -> None:
-        """Begin at the start of the log at ``path``, which need not exist yet."""
-        self.path = path
-        self._offset = 0
-        self._line = 0
-
-    def new(self) -> Iterator[Event]:
-        """Yield the events of the whole lines that have been added.
-
-        Raises:
-            StoreError: the log cannot be read, or a line in it is damaged.
-        """
         try:
-            with self.path.open("rb") as file:
-                file.seek(self._offset)
-                whole, _, _ = file.read().rpartition(b"\n")
+            lines = self.events.read_bytes().split(b"\n")
         except OSError as error:
-            raise StoreError(f"cannot read {self.path}: {error.strerror or error}") from error
-        for line in whole.split(b"\n") if whole else ():
-            self._offset += len(line) + 1
-            self._line += 1
+            raise StoreError(f"cannot read {self.events}: {error.strerror or error}") from error
+        for number, line in enumerate(lines[:-1], start=1):
             try:
                 event = json.loads(line)
                 if not isinstance(event, dict):
                     raise ValueError("not an object")
             except ValueError as error:
-                raise StoreError(f"{self.path}, line {self._line} is damaged: {error}") from error
+                raise StoreError(f"{self.events}, line {number} is damaged: {error}") from error
             yield event
 
 
