@@ -25,6 +25,7 @@ __all__ = [
     "RunConfig",
     "known_keys",
     "load_config",
+    "override_config",
     "parse_config",
     "presets",
 ]
@@ -59,11 +60,20 @@ def load_config(name_or_file: str = "sketch", overrides: Sequence[str] = ()) -> 
     """
     file = _locate(name_or_file)
     label = name_or_file if file.parent != FOLDER else f"preset '{file.stem}'"
-    values = _read_yaml(file, label)
-    parse_config(values, label)
+    return override_config(parse_config(_read_yaml(file, label), label), overrides)
+
+
+def override_config(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Return ``config`` with dotted ``key=value`` assignments applied in order.
+
+    Raises:
+        UserError: an unknown key or a value out of bounds; the message names the assignment.
+    """
     for override in overrides:
+        values = config.model_dump()
         _apply(values, override)
-    return parse_config(values, "--set" if overrides else label)
+        config = parse_config(values, f"--set {override}")
+    return config
 
 
 def parse_config(values: Mapping[str, Any], label: str = "configuration") -> RunConfig:
@@ -81,7 +91,7 @@ def parse_config(values: Mapping[str, Any], label: str = "configuration") -> Run
         if first["type"] == "extra_forbidden":
             raise UserError(f"{label}: unknown key '{key}'{_closest_key(key)}{more}") from None
         reason = first["msg"][0].lower() + first["msg"][1:]
-        raise UserError(f"{label}: {key}={first['input']!r}: {reason}{more}") from None
+        raise UserError(f"{label}: '{key}': {reason}, not {first['input']!r}{more}") from None
 
 
 def _closest_key(key: str) -> str:
@@ -133,7 +143,7 @@ def _read_yaml(file: Path, label: str) -> dict[str, Any]:
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
-    """Write one ``key=value`` into ``values``, making sections where there are none."""
+    """Write one ``key=value`` into the complete configuration ``values``."""
     key, equals, text = override.partition("=")
     key = key.strip()
     if not equals or not key:
@@ -145,8 +155,6 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override}: unknown key '{key}'{cure}")
     *sections, leaf = key.split(".")
     for section in sections:
-        inner = values.get(section)
-        values[section] = inner = dict(inner) if isinstance(inner, dict) else {}
-        values = inner
+        values = values[section]
     text = text.strip()
     values[leaf] = None if text in {"", "null"} else text

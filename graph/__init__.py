@@ -1,0 +1,1 @@
+"""The LangGraph state machine: state, run context, sessions, assembly, and plain Python over it."""

@@ -1,0 +1,103 @@
+"""The graph, put together: nodes, entry, schemas. The edges stand in the nodes' return types.
+
+Assembling loads no model and opens no file; that happens when a run's first node executes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from langgraph.graph import START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Checkpointer
+
+from memreel.configs import load_config
+from memreel.configs.schema import RunConfig
+from memreel.graph.binding import Node, bind
+from memreel.graph.context import RunContext
+from memreel.graph.state import MemreelInput, MemreelState
+from memreel.nodes.generate_chunk import generate_chunk
+from memreel.nodes.match_entities import match_entities
+from memreel.nodes.merge_video import merge_video
+from memreel.nodes.open_video import open_video
+from memreel.nodes.parse_prompt import parse_prompt
+from memreel.nodes.retrieve_memory import retrieve_memory
+from memreel.nodes.update_memory import update_memory
+
+Graph = CompiledStateGraph[MemreelState, RunContext, MemreelInput, MemreelState]
+
+NODES: dict[str, Node] = {
+    "open_video": open_video,
+    "parse_prompt": parse_prompt,
+    "match_entities": match_entities,
+    "retrieve_memory": retrieve_memory,
+    "generate_chunk": generate_chunk,
+    "update_memory": update_memory,
+    "merge_video": merge_video,
+}
+STEPS = 10**9
+"""A video may be as long as its script: LangGraph's guard against endless loops is not to end it."""
+
+
+def build_graph(config: RunConfig | str | None = None, checkpointer: Checkpointer = None, **compile_args: Any) -> Graph:
+    """Build memreel's graph.
+
+    Invoke it with ``{"prompts": [...], "video_id": "..."}`` and, if wanted, a context (see `RunContext`); stream it
+    with ``stream_mode="custom"`` for the run's events, one for each chunk.
+
+    Args:
+        config: what runs are configured by unless their context says otherwise: a `RunConfig`, the name of a preset or
+            file, or ``None`` for the default preset.
+        checkpointer: LangGraph's; with one, runs can be stepped, inspected and continued by thread.
+        compile_args: passed on to LangGraph's ``compile``, such as ``interrupt_before=["generate_chunk"]``.
+
+    Raises:
+        UserError: the configuration is wrong.
+    """
+    settings = config if isinstance(config, RunConfig) else load_config(config or "sketch")
+    builder = StateGraph(MemreelState, context_schema=RunContext, input_schema=MemreelInput)
+    for name, node in NODES.items():
+        builder.add_node(name, bind(node, settings))
+    builder.add_edge(START, "open_video")
+    graph = builder.compile(checkpointer=checkpointer, name="memreel", **compile_args)
+    return graph.with_config(recursion_limit=STEPS)
+
+
+def as_node(
+    config: RunConfig | str | None = None,
+    *,
+    out: str | Path = "runs",
+    prompts: str = "prompts",
+    video: str = "video",
+    video_id: str | None = None,
+    seed: int | None = None,
+) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Return memreel as one node of another graph, with a context of its own.
+
+    The node reads the script from the outer state's key ``prompts`` and returns the finished file's path under the key
+    ``video``. What it streams (``stream_mode="custom"``) reaches the outer graph's stream; the outer graph's
+    checkpointer, if any, keeps its state.
+
+    Args:
+        config: as for `build_graph`.
+        out: folder in which the run folder is made.
+        prompts: the outer state's key that holds the list of prompts.
+        video: the outer state's key that takes the video's path.
+        video_id: name of the run folder; derived from the thread if not given.
+        seed: seed of the noise, if not the configuration's.
+
+    Raises:
+        UserError: the configuration is wrong.
+    """
+    graph = build_graph(config)
+    context = RunContext(out=str(out), seed=seed)
+
+    def memreel_video(state: Mapping[str, Any]) -> dict[str, Any]:
+        given: MemreelInput = {"prompts": list(state[prompts])}
+        if video_id is not None:
+            given["video_id"] = video_id
+        return {video: graph.invoke(given, context=context)["video"]}
+
+    return memreel_video

@@ -1,0 +1,57 @@
+"""How a node meets its run: the context it runs under, and the session that belongs to its state.
+
+LangGraph hands a node whatever context the caller gave: an object, a dict, nothing. `bind` makes that a complete
+`RunContext` before the node sees it; `session_of` finds the session. What nodes do is not known here.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, Protocol
+
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from memreel.configs.schema import RunConfig
+from memreel.graph.context import RunContext
+from memreel.graph.live import live_session
+from memreel.graph.session import Session
+from memreel.graph.state import MemreelState
+
+
+class Node(Protocol):
+    """A node of the graph: a plain function, since rendering computes and must not block an event loop."""
+
+    def __call__(self, state: MemreelState, runtime: Runtime[RunContext]) -> Command[Any]:
+        """Do the node's work and say what follows."""
+
+
+def bind(node: Node, config: RunConfig) -> Node:
+    """Return ``node`` with its context completed: ``config`` stands in where the caller named no configuration."""
+
+    @functools.wraps(node)
+    def bound(state: MemreelState, runtime: Runtime[RunContext]) -> Command[Any]:
+        context = RunContext.of(runtime.context)
+        if context.config is None and not context.preset:
+            context = context.model_copy(update={"config": config})
+        return node(state, runtime.override(context=context))
+
+    return bound
+
+
+def run_path(context: RunContext, video_id: str) -> Path:
+    """Return the run folder's path."""
+    return Path(context.out).expanduser().absolute() / video_id
+
+
+def session_of(state: MemreelState, runtime: Runtime[RunContext]) -> Session:
+    """Return the open session that ``state`` belongs to; its events go to this node's stream.
+
+    Raises:
+        StoreError: see `memreel.graph.live.live_session`.
+    """
+    context = runtime.context
+    session = live_session(run_path(context, state["video_id"]), state, context.run_config)
+    session.write = runtime.stream_writer
+    return session

@@ -1,0 +1,63 @@
+"""Which session a state belongs to: the open one, one opened again, or none, and then why.
+
+A state outlives its process, a stream does not. This module is where the two are brought together; it knows neither
+LangGraph nor what the session is wanted for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import memreel.model
+from memreel.agent.reading import prompt_reader
+from memreel.configs.schema import RunConfig
+from memreel.errors import StoreError
+from memreel.graph.session import Session, open_session
+from memreel.graph.state import MemreelState
+from memreel.output.run_folder import RunFolder
+
+
+def live_session(path: Path, state: MemreelState, config: Callable[[], RunConfig]) -> Session:
+    """Return this process's session for ``state``, its stream standing where the state says.
+
+    ``config`` tells the run's configuration, should a session have to be opened again.
+
+    Raises:
+        StoreError: there is none and none can be restored, another run has taken the folder over, or the stream
+            stands elsewhere.
+    """
+    session = open_session(path)
+    if session is None:
+        return restore_session(path, state, config())
+    if session.id != state["session_id"]:
+        raise StoreError(f"{path}: another run has started in this folder; give each run a video_id of its own")
+    if session.stream.index != state["index"]:
+        raise StoreError(
+            f"{path}: the state stands at chunk {state['index']}, the open stream at chunk {session.stream.index}; "
+            "a stream cannot be rewound, start the video anew"
+        )
+    return session
+
+
+def restore_session(path: Path, state: MemreelState, config: RunConfig) -> Session:
+    """Open a session again for a state that this process has no stream for.
+
+    Before the first chunk nothing is lost. After it the latents of every finished chunk, and the prompt they were made
+    under, lie in the run folder, but a stream's cache does not outlive its session.
+
+    Raises:
+        StoreError: the run folder is gone, or chunks are finished.
+    """
+    if state["index"]:
+        raise StoreError(
+            f"{path}: no stream is open for this video at chunk {state['index']}: the process was restarted, or "
+            "the run failed or was closed; start the video anew"
+        )
+    folder = RunFolder(path)
+    if not folder.exists():
+        raise StoreError(f"{path}: the run folder is gone; start the video anew")
+    session = Session(folder, config, memreel.model.load(config.model), prompt_reader(config.agent), anew=False)
+    session.id = state["session_id"]
+    session.register()
+    return session

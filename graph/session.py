@@ -1,0 +1,362 @@
+"""A session: what one video under way needs in this process besides the graph's state.
+
+It holds the shared model, the stream, the bank, the prompt reader, the run folder and the video file, and offers the
+steps of the work as verbs: each takes the state, does one thing, and returns the state's update. Nodes and tools call
+the same verbs. A session knows nothing of LangGraph; the state is the truth, a session only what cannot stand in it.
+
+Sessions are found by their run folder, one per folder; `memreel.graph.live` finds the one that belongs to a state. As a
+context manager a session ends when the block fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import memreel.model
+from memreel.agent.enrich import enrich
+from memreel.agent.reading import PromptReader, prompt_reader
+from memreel.configs.schema import RunConfig
+from memreel.errors import MemreelError, StoreError
+from memreel.graph.latents import write_latents
+from memreel.graph.record import agent_json, run_json
+from memreel.graph.state import ChunkRef, MemreelState
+from memreel.memory.archive import to_json
+from memreel.memory.bank import Bank
+from memreel.memory.frames import FrameStore
+from memreel.memory.index import Candidate
+from memreel.memory.records import BankState, Entity, Frame, empty_bank
+from memreel.model.minilm import sentence_encoder
+from memreel.model.protocol import Chunk, VideoModel
+from memreel.output.report import write_report
+from memreel.output.run_folder import RunFolder
+from memreel.output.video import VideoWriter
+
+Event = dict[str, Any]
+
+_open: dict[Path, Session] = {}
+_lock = threading.Lock()
+
+
+class Session:
+    """One video under way: open it with `start`, run the verbs in order, end with `finish` or `abort`."""
+
+    def __init__(
+        self, folder: RunFolder, config: RunConfig, model: VideoModel, reader: PromptReader, *, anew: bool = True
+    ) -> None:
+        """Open a stream of ``model``, and the video file in ``folder``; ``anew`` empties it first.
+
+        A folder in which nothing was logged yet is taken as it is.
+        """
+        self.id = uuid.uuid4().hex[:12]
+        self.config = config
+        self.model = model
+        self.reader = reader
+        store = FrameStore(folder.stream / "memory", folder.frames)
+        self.bank = Bank(config.memory, model, store, lambda texts: sentence_encoder().embed(texts), config.seed)
+        if anew and not (folder.exists() and folder.events.stat().st_size == 0):
+            folder = RunFolder.create(folder.path)
+        self.folder = folder
+        self.stream = model.open(config.seed)
+        self.writer = VideoWriter(folder.video, model.spec.width, model.spec.height, model.spec.fps)
+        self.write: Callable[[Event], None] | None = None
+        """Where events go besides the log: LangGraph's custom stream while a node runs."""
+        self.chunk: Chunk | None = None
+        """The newest chunk, with its pictures and the chunk that it pushed out."""
+        self.closed = False
+        self.totals: Counter[str] = Counter()
+        """Seconds spent so far, by stage."""
+        self._began = time.perf_counter()
+        self._pending: dict[str, float] = {}
+        self._prompt: tuple[int, str] | None = None
+
+    @classmethod
+    def start(
+        cls, path: Path, video_id: str, prompts: Sequence[str], config: RunConfig, write: Callable[[Event], None]
+    ) -> Session:
+        """Open a session in the run folder ``path`` and log the run's first event.
+
+        What an earlier run left there is removed, and a session of this process that still stood there ends.
+
+        Raises:
+            UserError: the folder cannot be written, or the configuration asks for more than the model has.
+            ModelError: the model cannot be loaded.
+        """
+        began = time.perf_counter()
+        model = memreel.model.load(config.model)
+        reader = prompt_reader(config.agent)
+        if earlier := open_session(path):
+            earlier.abort("replaced")
+        session = cls(RunFolder(path), config, model, reader)
+        session.write = write
+        session._began = began
+        session._spend("load", time.perf_counter() - began)
+        session.register()
+        spec = model.spec
+        session.emit(
+            {
+                "type": "run",
+                "video_id": video_id,
+                "prompts": list(prompts),
+                "chunks_per_prompt": config.chunks_per_prompt,
+                "chunk_pictures": spec.chunk_pictures,
+                "width": spec.width,
+                "height": spec.height,
+                "fps": spec.fps,
+                "model": model.name,
+                "reader": reader.name,
+                "seed": config.seed,
+                "memory_slots": config.memory.slots,
+                "seconds": session._lap(),
+            }
+        )
+        return session
+
+    def emit(self, event: Event) -> None:
+        """Append ``event`` to the run's log and send it to whoever watches."""
+        self.folder.append_event(event)
+        self._show(event)
+
+    def opening(self, video_id: str, prompts: Sequence[str]) -> MemreelState:
+        """Return the state of a video at its very beginning."""
+        return {
+            "video_id": video_id,
+            "prompts": list(prompts),
+            "session_id": self.id,
+            "prompt_id": 1,
+            "chunk_id": 0,
+            "index": 0,
+            "bank": empty_bank(),
+            "parsed": [],
+            "entities": [],
+            "text": "",
+            "window": [],
+            "attended": [],
+            "evicted": None,
+            "video": "",
+        }
+
+    def parse(self, state: MemreelState) -> MemreelState:
+        """Read the current prompt: who and what is in it, not yet who is who."""
+        bank = state["bank"]
+        with self._timed("parse"):
+            parsed = self.reader.parse(_prompt(state), bank, self._candidates(bank))
+        return {"parsed": parsed}
+
+    def match(self, state: MemreelState) -> MemreelState:
+        """Give each entity its global ID and enter all of them, and the prompt, into the bank."""
+        bank, prompt = state["bank"], _prompt(state)
+        with self._timed("match"):
+            entities = self.reader.match(prompt, state["parsed"], bank, self._candidates(bank))
+            bank = self.bank.register(bank, state["prompt_id"], prompt, entities)
+        return {"entities": entities, "bank": bank}
+
+    def retrieve(self, state: MemreelState) -> MemreelState:
+        """Choose what the prompt starts with: its memory frames and its enriched text. Logs the prompt."""
+        prompt, entities = _prompt(state), state["entities"]
+        with self._timed("retrieve"):
+            bank = self.bank.retrieve(state["bank"], state["prompt_id"])
+            text = enrich(prompt, entities, bank["cast"]) if self.config.prompt.enrich else prompt
+        self.emit(
+            {
+                "type": "prompt",
+                "prompt_id": state["prompt_id"],
+                "prompt": prompt,
+                "text": text,
+                "entities": entities,
+                "memory": bank["memory"],
+                "reader": self.reader.name,
+                "seconds": self._lap(),
+            }
+        )
+        return {"bank": bank, "text": text}
+
+    def generate(self, state: MemreelState) -> MemreelState:
+        """Generate the next chunk under the state's text and memory; write its latents and its pictures.
+
+        Raises:
+            ModelError: the video model failed.
+            StoreError: a memory frame cannot be read, or the disk is full.
+        """
+        index, current = state["index"], (state["prompt_id"], state["text"])
+        with self._timed("bank"):
+            memory = self.bank.frames(state["bank"])
+        if self._prompt != current:
+            self.stream.set_prompt(state["text"])
+            self._prompt = current
+        chunk = self.chunk = self.stream.generate(memory)
+        for stage, seconds in chunk.seconds.items():
+            self._spend(stage, seconds)
+        ref: ChunkRef = {"index": index, "prompt_id": state["prompt_id"], "chunk_id": state["chunk_id"] + 1}
+        with self._timed("save"):
+            write_latents(self.folder, chunk, {**ref, "text": state["text"], "memory": chunk.attended})
+        with self._timed("encode"):
+            self.writer.add(chunk.pictures)
+        window = [*state["window"], ref]
+        evicted = None
+        if chunk.evicted is not None:
+            evicted = next((old for old in window if old["index"] == chunk.evicted.index), None)
+            if evicted is None:
+                raise StoreError(f"chunk {chunk.evicted.index} left the window, but the state does not have it there")
+            window.remove(evicted)
+        return {
+            "index": index + 1,
+            "chunk_id": ref["chunk_id"],
+            "window": window,
+            "attended": chunk.attended,
+            "evicted": evicted,
+        }
+
+    def admit(self, state: MemreelState) -> MemreelState:
+        """Let the bank look at the chunk that left the window, for the prompt that made it. Logs the newest chunk."""
+        bank, born, kept, chunk = state["bank"], state["evicted"], None, self.chunk
+        if born is not None:
+            if chunk is None or chunk.evicted is None or chunk.evicted.index != born["index"]:
+                raise StoreError(f"chunk {born['index']} is to be scored, but this process no longer holds it")
+            with self._timed("bank"):
+                bank, kept = self.bank.admit(
+                    bank, chunk.evicted, born["prompt_id"], born["chunk_id"], state["prompt_id"]
+                )
+        event: Event = {
+            "type": "chunk",
+            "index": state["index"] - 1,
+            "prompt_id": state["prompt_id"],
+            "chunk_id": state["chunk_id"],
+            "evicted": None if born is None else born["index"],
+            "kept_frame": kept,
+            "memory": state["attended"],
+            "memory_next": bank["memory"],
+            "seconds": self._lap(),
+        }
+        if kept is not None and kept in bank["frames"]:
+            event["kept_scores"] = bank["frames"][kept]["entity_scores"]
+        self.emit(event)
+        return {"bank": bank, "evicted": None}
+
+    def close_prompt(self, state: MemreelState) -> MemreelState:
+        """Record the memory that the current prompt ends with; move on to the next prompt if there is one."""
+        update: MemreelState = {"bank": self.bank.close_prompt(state["bank"], state["prompt_id"])}
+        if state["prompt_id"] < len(state["prompts"]):
+            update |= {"prompt_id": state["prompt_id"] + 1, "chunk_id": 0}
+        return update
+
+    def finish(self, state: MemreelState) -> MemreelState:
+        """Complete the video, the JSON files and the report; log the end. The session is closed then."""
+        folder, pictures = self.folder, self.writer.count
+        with self._timed("encode"):
+            self.writer.close()
+        with self._timed("save"):
+            folder.write_json(folder.memory_bank, to_json(state["bank"]))
+            folder.write_json(folder.llm_agent, agent_json(state["bank"]))
+        self._lap()
+        facts = run_json(
+            state["video_id"],
+            self.config,
+            model=self.model,
+            reader=self.reader.name,
+            chunks=state["index"],
+            pictures=pictures,
+            seconds=dict(self.totals),
+            elapsed=time.perf_counter() - self._began,
+        )
+        folder.write_json(folder.run, facts)
+        done: Event = {"type": "done", "status": "done", "video": folder.video.name}
+        done |= {key: facts[key] for key in ("chunks", "pictures", "seconds", "pictures_per_second", "ratio")}
+        folder.append_event(done)  # before the report, which reads the log
+        write_report(folder)
+        self._release()
+        self._show(done)
+        return {"video": str(folder.video)}
+
+    def abort(self, status: str, error: str = "") -> None:
+        """Give up: no video file, whole or half, is left; the log says why. After the end this does nothing."""
+        if self.closed:
+            return
+        self._release()
+        self.writer.abort()
+        event = {"type": "done", "status": status} | ({"error": error} if error else {})
+        with contextlib.suppress(MemreelError):  # the disk may be what failed
+            self.folder.append_event(event)
+
+    def who(self, prompt: str, bank: BankState) -> list[Entity]:
+        """Say who and what a prompt speaks of, by global ID; nothing is registered."""
+        candidates = self._candidates(bank)
+        return self.reader.match(prompt, self.reader.parse(prompt, bank, candidates), bank, candidates)
+
+    def recall(self, bank: BankState, entities: Sequence[Entity]) -> list[Frame]:
+        """Return the memory frames that a prompt with these entities would start with, best first."""
+        text = ", ".join(entity["entity"] for entity in entities)
+        bank, number = self._supposed(bank, text, entities)
+        return [bank["frames"][name] for name in self.bank.retrieve(bank, number)["memory"]]
+
+    def similar_prompts(self, bank: BankState, text: str) -> list[int]:
+        """Return the numbers of the prompts so far, the one nearest in meaning to ``text`` first."""
+        return self.bank.similar_prompts(*self._supposed(bank, text, []))
+
+    def _supposed(self, bank: BankState, text: str, entities: Sequence[Entity]) -> tuple[BankState, int]:
+        """Return the bank as if a further prompt had been registered, and that prompt's number."""
+        number = len(bank["prompts"]) + 1
+        return self.bank.register(bank, number, text, list(entities)), number
+
+    def __enter__(self) -> Session:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        """Abort if the block failed; otherwise stay open."""
+        if kind is not None:
+            self.abort("failed" if issubclass(kind, Exception) else "interrupted", f"{kind.__name__}: {error}")
+
+    def register(self) -> None:
+        """Let the session be found by its run folder."""
+        with _lock:
+            _open[self.folder.path] = self
+
+    def _show(self, event: Event) -> None:
+        if self.write is not None:
+            self.write(event)
+
+    def _release(self) -> None:
+        self.closed = True
+        self.stream.finalize()
+        self.chunk = None
+        with _lock:
+            if _open.get(self.folder.path) is self:
+                del _open[self.folder.path]
+
+    def _candidates(self, bank: BankState) -> Callable[[Sequence[str]], list[list[Candidate]]]:
+        return lambda phrases: self.bank.candidates(bank, phrases)
+
+    def _spend(self, stage: str, seconds: float) -> None:
+        self._pending[stage] = self._pending.get(stage, 0.0) + seconds
+
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spend(stage, time.perf_counter() - began)
+
+    def _lap(self) -> dict[str, float]:
+        """Return the seconds spent by stage since the last event, and begin anew."""
+        self.totals.update(self._pending)
+        lap, self._pending = {stage: round(seconds, 6) for stage, seconds in self._pending.items()}, {}
+        return lap
+
+
+def open_session(path: Path) -> Session | None:
+    """Return this process's session in the run folder ``path``, if there is one."""
+    with _lock:
+        return _open.get(path)
+
+
+def _prompt(state: MemreelState) -> str:
+    return state["prompts"][state["prompt_id"] - 1]

@@ -1,0 +1,64 @@
+"""The graph's state: where a video stands, who is in it and what it remembers, as small JSON.
+
+It is the truth for cast, memory frames and position, so LangGraph's checkpoints are the video's checkpoints. Tensors,
+pictures and per-chunk records never stand here: latents and memory frames lie in the run folder, the chunks' records in
+its event log; what grows is only the bank (bounded per entity) and one record a prompt.
+"""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+from memreel.agent.reading import ParsedEntity
+from memreel.memory.records import BankState, Entity
+
+
+class ChunkRef(TypedDict):
+    """A chunk of the local window: its number in the video, the prompt it was made under, its number there."""
+
+    index: int
+    prompt_id: int
+    chunk_id: int
+
+
+class MemreelInput(TypedDict):
+    """What a caller gives: the prompts in order, and the name of the run folder if it should not be derived."""
+
+    prompts: list[str]
+    video_id: NotRequired[str]
+
+
+class MemreelState(TypedDict, total=False):
+    """The state between two nodes; a key is absent until the node that sets it has run.
+
+    Attributes:
+        prompts: the script, as the user wrote it.
+        video_id: name of the run folder inside the context's ``out``.
+        session_id: the open session (stream, writer) in this process that the position below refers to.
+        prompt_id: number of the current prompt, from 1.
+        chunk_id: chunks of the current prompt that are finished, each with its latents in the run folder.
+        index: chunks of the video that are finished.
+        parsed: the current prompt's entities as read, before they have global IDs.
+        entities: the current prompt's entities with global IDs.
+        text: what the video model is given for the current prompt (enriched).
+        bank: cast, memory frames' records, prompts, and the frames that the next chunk attends to.
+        window: the chunks in the model's local window, oldest first.
+        attended: ids of the memory frames that the last chunk attended to.
+        evicted: the chunk that the last one pushed out of the window and the bank has not looked at yet, or ``None``.
+        video: path of the finished video.
+    """
+
+    prompts: list[str]
+    video_id: str
+    session_id: str
+    prompt_id: int
+    chunk_id: int
+    index: int
+    parsed: list[ParsedEntity]
+    entities: list[Entity]
+    text: str
+    bank: BankState
+    window: list[ChunkRef]
+    attended: list[str]
+    evicted: ChunkRef | None
+    video: str

@@ -1,0 +1,18 @@
+"""The node that prepares a prompt for the video model: its memory frames and its enriched text."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from memreel.graph.binding import session_of
+from memreel.graph.context import RunContext
+from memreel.graph.state import MemreelState
+
+
+def retrieve_memory(state: MemreelState, runtime: Runtime[RunContext]) -> Command[Literal["generate_chunk"]]:
+    """Choose the frames and the text that the prompt starts with."""
+    with session_of(state, runtime) as session:
+        return Command(update=session.retrieve(state), goto="generate_chunk")

@@ -1,0 +1,193 @@
+"""A reel: one video that an outside agent makes step by step, prompt by prompt and chunk by chunk.
+
+It keeps the same state that the graph keeps and calls the same session's verbs, only that the caller decides what comes
+next. One reel serves one agent; calls wait for each other. This module knows nothing of LangChain.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from memreel.configs.schema import RunConfig
+from memreel.errors import UserError
+from memreel.graph.binding import run_path
+from memreel.graph.context import RunContext
+from memreel.graph.session import Event, Session
+from memreel.graph.state import MemreelState
+from memreel.memory.records import BankState, Entity, Frame
+from memreel.script import check_prompts
+
+
+class Reel:
+    """A video in the making; opened by the first call that needs it, and again after `finish`."""
+
+    def __init__(self, config: RunConfig, out: str | Path, video_id: str) -> None:
+        """Name the folder; nothing is loaded or written yet."""
+        self._config = config
+        self._out = str(out)
+        self._video_id = video_id
+        self._session: Session | None = None
+        self._state: MemreelState = {}
+        self._events: list[Event] = []
+        self._lock = threading.RLock()
+
+    def generate(self, prompt: str | None, chunks: int, memory: Sequence[str] | None) -> dict[str, Any]:
+        """Generate ``chunks`` more chunks, under a new prompt if one is given; see the tool for the rest."""
+        with self._lock:
+            if prompt is not None:
+                self._begin_prompt(check_prompts([prompt], "generate_chunk")[0])
+            elif not self._state.get("prompt_id"):
+                raise UserError("generate_chunk: the video has no prompt yet; give one")
+            session = self._open()
+            if memory is not None:
+                self._choose_memory(memory)
+            with session:
+                for _ in range(chunks):
+                    self._state |= session.generate(self._state)
+                    self._state |= session.admit(self._state)
+            events, self._events = self._events, []
+            made = ("index", "chunk_id", "evicted", "kept_frame", "memory")
+            return {
+                "prompt_id": self._state["prompt_id"],
+                "text": self._state["text"],
+                "entities": self._state["entities"],
+                "chunks": [{key: event[key] for key in made} for event in events if event["type"] == "chunk"],
+                "video_seconds": round(self._state["index"] * session.model.spec.chunk_seconds, 3),
+            }
+
+    def score_evicted(self, phrases: Sequence[str]) -> dict[str, Any]:
+        """Score each latent frame of the chunk that last left the window for each phrase."""
+        with self._lock:
+            chunk = self._session.chunk if self._session is not None else None
+            if self._session is None or chunk is None or chunk.evicted is None:
+                raise UserError("score_evicted_chunk: no chunk has left the window yet; generate more first")
+            scores = self._session.model.score(chunk.evicted, list(phrases)).tolist()
+            rows = [
+                {
+                    "frame": frame,
+                    "scores": {phrase: round(score, 4) for phrase, score in zip(phrases, row, strict=True)},
+                }
+                for frame, row in enumerate(scores)
+            ]
+            return {"index": chunk.evicted.index, "frames": rows}
+
+    def match(self, prompt: str) -> list[dict[str, Any]]:
+        """Say who a prompt speaks of, without changing the cast."""
+        with self._lock:
+            prompt = check_prompts([prompt], "match_entities")[0]
+            session, bank = self._open(), self._bank()
+            entities = session.who(prompt, bank)
+            return [{**entity, "known": str(entity["global_id"]) in bank["cast"]} for entity in entities]
+
+    def recall(self, global_ids: Sequence[int]) -> list[Frame]:
+        """Return the frames that a prompt with these cast members would start with."""
+        with self._lock:
+            bank = self._bank()
+            entities: list[Entity] = []
+            for global_id in dict.fromkeys(global_ids):
+                member = bank["cast"].get(str(global_id))
+                if member is None:
+                    known = (
+                        ", ".join(f"{number} ({other['name']})" for number, other in bank["cast"].items())
+                        or "nobody yet"
+                    )
+                    raise UserError(f"recall_memory: no global ID {global_id} in the cast; known: {known}")
+                entities.append({"entity": member["name"], "kind": member["kind"], "attrs": [], "global_id": global_id})
+            return self._open().recall(bank, entities)
+
+    def search(self, query: str, limit: int) -> dict[str, Any]:
+        """Return the cast members and the earlier prompts nearest in meaning to ``query``."""
+        with self._lock:
+            query = check_prompts([query], "search_memory")[0]
+            bank, session = self._bank(), self._open()
+            [found] = session.bank.candidates(bank, [query], limit)
+            return {
+                "cast": [
+                    {
+                        "global_id": c.global_id,
+                        "name": bank["cast"][str(c.global_id)]["name"],
+                        "similarity": round(c.similarity, 4),
+                    }
+                    for c in found
+                ],
+                "prompts": [
+                    {"prompt_id": number, "prompt": bank["prompts"][str(number)]["text"]}
+                    for number in session.similar_prompts(bank, query)[:limit]
+                ],
+            }
+
+    def cast(self) -> list[dict[str, Any]]:
+        """Return everyone and everything known, with the memory frames that show each."""
+        with self._lock:
+            bank = self._bank()
+            return [
+                {
+                    "global_id": member["global_id"],
+                    "name": member["name"],
+                    "kind": member["kind"],
+                    "attributes": member["all_attrs"],
+                    "prompts": sorted({instance["prompt_id"] for instance in member["instances"]}),
+                    "frames": [
+                        frame["frame_id"]
+                        for frame in bank["frames"].values()
+                        if member["global_id"] in frame["associated_entities"]
+                    ],
+                }
+                for member in bank["cast"].values()
+            ]
+
+    def finish(self) -> dict[str, Any]:
+        """Complete the video and its report; the next call begins another video."""
+        with self._lock:
+            session = self._session
+            if session is None or not self._state["index"]:
+                raise UserError("finish_video: nothing has been generated yet; call generate_chunk first")
+            with session:
+                self._state |= session.close_prompt(self._state)
+                self._state |= session.finish(self._state)
+            self._session, self._events = None, []
+            seconds = round(self._state["index"] * session.model.spec.chunk_seconds, 3)
+            result = {"video": self._state["video"], "report": str(session.folder.report), "video_seconds": seconds}
+            self._state = {}
+            return result
+
+    def _begin_prompt(self, prompt: str) -> None:
+        """Read the prompt and make it current; on an error the reel stays where it was."""
+        session = self._open()
+        state: MemreelState = {**self._state, "prompts": [*self._state["prompts"], prompt]}
+        state |= session.close_prompt(state) if state["prompt_id"] else {"prompt_id": 1}
+        state |= session.parse(state)
+        state |= session.match(state)
+        state |= session.retrieve(state)
+        self._state = state
+
+    def _choose_memory(self, memory: Sequence[str]) -> None:
+        """Let the next chunk attend to these frames, if they are there and fit."""
+        bank = self._state["bank"]
+        chosen = list(dict.fromkeys(memory))
+        unknown = [name for name in chosen if name not in bank["frames"]]
+        if unknown:
+            known = ", ".join(bank["frames"]) or "none yet"
+            raise UserError(f"generate_chunk: no memory frame '{unknown[0]}'; known: {known}")
+        if len(chosen) > self._config.memory.slots:
+            raise UserError(f"generate_chunk: {len(chosen)} memory frames; at most {self._config.memory.slots} fit")
+        self._state = {**self._state, "bank": {**bank, "memory": chosen}}
+
+    def _bank(self) -> BankState:
+        self._open()
+        return self._state["bank"]
+
+    def _open(self) -> Session:
+        """Return the open session, or begin a video in a folder that does not exist yet."""
+        if self._session is not None and not self._session.closed:
+            return self._session
+        context = RunContext(out=self._out)
+        number, video_id = 1, self._video_id
+        while run_path(context, video_id).exists():
+            number, video_id = number + 1, f"{self._video_id}-{number + 1}"
+        session = Session.start(run_path(context, video_id), video_id, [], self._config, self._events.append)
+        self._session, self._state = session, {**session.opening(video_id, []), "prompt_id": 0}
+        return session
