@@ -46,6 +46,11 @@ def prompt_ids(bank: BankState, prompt_id: int) -> list[int]:
     return [entity["global_id"] for entity in bank["prompts"][str(prompt_id)]["entities"]]
 
 
+def belongs(bank: BankState, frame: Frame, prompt_id: int) -> bool:
+    """Tell whether a prompt made ``frame`` or has an entity that the frame shows."""
+    return frame["prompt_id"] == prompt_id or not _shown([frame]).isdisjoint(prompt_ids(bank, prompt_id))
+
+
 def worth(bank: BankState, frame: Frame, global_id: int, taste: Taste) -> float:
     """Return what ``frame`` is worth for an entity it is indexed under; 0 for any other."""
     if global_id not in frame["associated_entities"]:
@@ -82,7 +87,7 @@ def compete(bank: BankState, newcomer: Frame, prompt_id: int, slots: int, taste:
     """
     memory = list(bank["memory"])
     ids = set(prompt_ids(bank, prompt_id))
-    if slots < 1 or newcomer["frame_id"] in memory or not _belongs(newcomer, prompt_id, ids):
+    if slots < 1 or newcomer["frame_id"] in memory or not belongs(bank, newcomer, prompt_id):
         return memory
     if len(memory) < slots:
         return [*memory, newcomer["frame_id"]]
@@ -91,7 +96,7 @@ def compete(bank: BankState, newcomer: Frame, prompt_id: int, slots: int, taste:
     def standing(frame: Frame) -> tuple[int, bool, float, float]:
         others = _shown(other for other in rivals if other is not frame)
         only_cover = len((set(frame["associated_entities"]) & ids) - others)
-        return only_cover, _belongs(frame, prompt_id, ids), relevance(bank, frame, ids, taste), frame["score"]
+        return only_cover, belongs(bank, frame, prompt_id), relevance(bank, frame, ids, taste), frame["score"]
 
     worst = min(rivals, key=standing)["frame_id"]
     return [newcomer["frame_id"] if frame_id == worst else frame_id for frame_id in memory]
@@ -132,10 +137,6 @@ def _wanted_scenery(frames: Iterable[Frame], config: MemoryConfig) -> set[str]:
 def _score(frame: Frame, global_id: int) -> float:
     """Return an entity's score; one that was put into an edited state without a score counts by the frame's own."""
     return frame["entity_scores"].get(str(global_id), frame["score"])
-
-
-def _belongs(frame: Frame, prompt_id: int, ids: Collection[int]) -> bool:
-    return frame["prompt_id"] == prompt_id or not _shown([frame]).isdisjoint(ids)
 
 
 def _shown(frames: Iterable[Frame]) -> set[int]:

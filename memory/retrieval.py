@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from memreel.memory.ranking import Taste, prompt_ids, relevance, showing
+from memreel.memory.ranking import Taste, belongs, prompt_ids, relevance, showing
 from memreel.memory.records import BankState, Frame
 
 
@@ -59,10 +59,14 @@ def by_identity(request: Request) -> list[str]:
 
 
 def by_similar_prompt(request: Request) -> list[str]:
-    """The memory frames of the most similar earlier prompt that has any left, then others that it generated."""
-    frames = request.bank["frames"]
+    """The memory frames of the most similar earlier prompt that has any left, then others that it generated.
+
+    Frames that were only lent to that prompt, neither made by it nor showing its entities, are not lent on.
+    """
+    bank, frames = request.bank, request.bank["frames"]
     for prompt_id in request.similar():
-        closing = [name for name in request.bank["prompts"][str(prompt_id)]["memory"] if name in frames]
+        listed = [name for name in bank["prompts"][str(prompt_id)]["memory"] if name in frames]
+        closing = [name for name in listed if belongs(bank, frames[name], prompt_id)]
         born = [frame for frame in frames.values() if frame["prompt_id"] == prompt_id]
         born.sort(key=lambda frame: (frame["score"], frame["index"]), reverse=True)
         offered = list(dict.fromkeys([*closing, *(frame["frame_id"] for frame in born)]))
