@@ -181,7 +181,7 @@ def _made(path: Path, done: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _stoppable() -> Iterator[list[int]]:
-    """Let the first Ctrl-C be noted in the list given, so that the run stops after its chunk; the second one strikes."""
+    """Let the first Ctrl-C be noted in the list given, to stop after the chunk; the second one strikes."""
     stop: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:

@@ -1,29 +1,41 @@
-"""The event log's wire format: what one line of ``events.jsonl`` may say.
+"""The event log's wire format: what a line of ``events.jsonl`` says.
 
-The same objects go to LangGraph's custom stream, so a live display and a report read one language. This module knows
-nothing of who emits events or where they are kept.
+The same objects go to LangGraph's custom stream, so a live display and a report read one language. Readers pass over
+types and keys they do not know. ``seconds`` are always by stage. This module knows nothing of who emits events or where
+they are kept.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 from memreel.memory.records import Entity
 
 
 class RunEvent(TypedDict):
-    """First line: what is about to be made."""
+    """First line: what is about to be made, by which model and reader, in which size."""
 
     type: Literal["run"]
-    video_id: NotRequired[str]
-    prompts: NotRequired[list[str]]
-    chunks_per_prompt: NotRequired[int]
+    video_id: str
+    prompts: list[str]
+    chunks_per_prompt: int
+    chunk_pictures: int
+    width: int
+    height: int
+    fps: int
+    model: str
+    reader: str
+    seed: int
+    memory_slots: int
+    seconds: dict[str, float]
 
 
 class PromptEvent(TypedDict):
     """A prompt has been read: who is in it, the text for the video model, the memory it starts with.
 
-    ``prompt`` is the user's text, ``text`` the enriched one; ``seconds`` the time reading and retrieval took.
+    ``prompt`` is the user's text, ``text`` the enriched one.
     """
 
     type: Literal["prompt"]
@@ -33,14 +45,14 @@ class PromptEvent(TypedDict):
     entities: list[Entity]
     memory: list[str]
     reader: str
-    seconds: float | dict[str, float]
+    seconds: dict[str, float]
 
 
 class ChunkEvent(TypedDict):
     """A chunk is done: what it attended to, what left the window, what the bank kept of that, and what it cost.
 
     ``evicted`` is the index of the chunk that left; ``memory`` the frame ids attended, ``memory_next`` those of the
-    next chunk; ``kept_scores`` the kept frame's score per global ID. ``seconds`` are per stage.
+    next chunk; ``kept_scores`` the kept frame's score per global ID.
     """
 
     type: Literal["chunk"]
@@ -49,18 +61,27 @@ class ChunkEvent(TypedDict):
     chunk_id: int
     evicted: int | None
     kept_frame: str | None
-    memory: list[str]
-    memory_next: NotRequired[list[str]]
     kept_scores: NotRequired[dict[str, float]]
+    memory: list[str]
+    memory_next: list[str]
     seconds: dict[str, float]
 
 
 class DoneEvent(TypedDict):
-    """Last line: the run ended; ``status`` says how."""
+    """Last line: how the run ended; a finished one adds its figures, a failed one its error."""
 
     type: Literal["done"]
-    status: NotRequired[str]
+    status: str
+    error: NotRequired[str]
+    video: NotRequired[str]
+    chunks: NotRequired[int]
+    pictures: NotRequired[int]
+    seconds: NotRequired[dict[str, float]]
+    pictures_per_second: NotRequired[float | None]
+    ratio: NotRequired[float | None]
 
 
 Event = dict[str, Any]
-"""Any event as read from the log; its ``type`` says which of the above it is. Unknown types are to be passed over."""
+"""Any event as read from the log; its ``type`` says which of the above it is."""
+EVENTS: dict[str, type] = {"run": RunEvent, "prompt": PromptEvent, "chunk": ChunkEvent, "done": DoneEvent}
+"""The wire format by ``type``."""

@@ -48,7 +48,6 @@ class PromptPart:
     mentions: list[Mention]
     memory: list[str]
     reader: str
-    seconds: float
     chunks: list[ChunkRecord] = field(default_factory=list)
 
 
@@ -134,7 +133,7 @@ def read_record(folder: RunFolder) -> RunRecord:
                 if prompts:
                     prompts[-1].chunks.append(chunk)
             case "done":
-                finished = event.get("status") in {None, "done"}
+                finished = event["status"] == "done"
     run = run | (folder.read_json(folder.run) if folder.run.is_file() else {})
     bank = folder.read_json(folder.memory_bank) if folder.memory_bank.is_file() else {}
     memory = list(bank.get("frame_active_memory", chunks[-1].memory_next if chunks else []))
@@ -151,7 +150,6 @@ def read_record(folder: RunFolder) -> RunRecord:
 
 
 def _prompt(event: Mapping[str, Any]) -> PromptPart:
-    seconds = event.get("seconds", 0.0)
     return PromptPart(
         prompt_id=int(event["prompt_id"]),
         prompt=str(event["prompt"]),
@@ -162,7 +160,6 @@ def _prompt(event: Mapping[str, Any]) -> PromptPart:
         ],
         memory=list(event.get("memory", [])),
         reader=str(event.get("reader", "")),
-        seconds=sum(seconds.values()) if isinstance(seconds, Mapping) else float(seconds),
     )
 
 

@@ -67,23 +67,28 @@ class VideoWriter:
         self._shape = (height, width, 3)
         self._part = path.with_name(f".{path.name}.part")
         encoder = h264_encoder()
-        self._open = True
         try:
             self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
+            self._stream = self._begin(encoder, width, height, fps)
+            self._container.start_encoding()
         except (OSError, av.FFmpegError) as error:
-            self._open = False
+            self._part.unlink(missing_ok=True)
             raise StoreError(f"cannot write {path}: {error}") from error
-        self._stream = cast(VideoStream, self._container.add_stream(encoder, rate=fps))
-        self._stream.width = width
-        self._stream.height = height
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.gop_size = fps
-        context = self._stream.codec_context
+        self._open = True
+
+    def _begin(self, encoder: str, width: int, height: int, fps: int) -> VideoStream:
+        stream = cast(VideoStream, self._container.add_stream(encoder, rate=fps))
+        stream.width = width
+        stream.height = height
+        stream.pix_fmt = "yuv420p"
+        stream.gop_size = fps
+        context = stream.codec_context
         context.color_range = LIMITED_RANGE
         context.colorspace = context.color_primaries = context.color_trc = BT709
         if encoder == "libx264":
             # One thread: the same pictures give the same bytes whatever the machine's number of cores.
             context.options = {"crf": QUALITY, "preset": "fast", "threads": "1"}
+        return stream
 
     def add(self, pictures: Pictures) -> None:
         """Encode ``pictures``, uint8 ``[n, height, width, 3]``.

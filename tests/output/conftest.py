@@ -86,7 +86,11 @@ def drawn_run(path: Path, chunks_per_prompt: int = 13, prompts: int = 6, finishe
     """Write the folder of a run of the first ``prompts`` prompts; an unfinished one has a log and nothing else."""
     rng = np.random.default_rng(0)
     folder = RunFolder.create(path)
-    folder.append_event({"type": "run", "video_id": path.name, "prompts": [p[0] for p in PROMPTS[:prompts]]})
+    folder.append_event(
+        {"type": "run", "video_id": path.name, "prompts": [p[0] for p in PROMPTS[:prompts]],
+         "chunks_per_prompt": chunks_per_prompt, "chunk_pictures": CHUNK, "width": WIDTH, "height": HEIGHT, "fps": FPS,
+         "model": "sketch", "reader": "analyst", "seed": 7, "memory_slots": 3, "seconds": {"load": 0.4}}
+    )  # fmt: skip
     archive: dict[str, dict[str, Any]] = {}
     registry: dict[str, dict[str, Any]] = {}
     decisions: list[dict[str, Any]] = []
@@ -111,7 +115,7 @@ def drawn_run(path: Path, chunks_per_prompt: int = 13, prompts: int = 6, finishe
             decisions.append({"prompt_id": p + 1, "prompt": prompt, "entities": entities})
             folder.append_event(
                 {"type": "prompt", "prompt_id": p + 1, "prompt": prompt, "text": prompt + added, "entities": entities,
-                 "memory": memory, "reader": "analyst", "seconds": 0.021}
+                 "memory": memory, "reader": "analyst", "seconds": {"parse": 0.021}}
             )  # fmt: skip
         writer.add(np.stack([draw(who, place, (c * CHUNK + n) / (chunks_per_prompt * CHUNK)) for n in range(CHUNK)]))
         attended = list(memory)
