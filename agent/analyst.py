@@ -1,0 +1,215 @@
+"""The analyst: reads prompts by grammar, word classes and the cast, without any LLM.
+
+It takes a prompt's referents from `discourse`, ties pronouns and descriptions to the cast where the text decides it
+("Mia", "she", "the two of them", "another man"), and leaves the rest to `matching`. It keeps nothing between prompts; the
+history it needs (who was mentioned last, which pronoun someone takes) it reads again from the bank's prompts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memreel.agent.discourse import Open, Referent, read, share_name
+from memreel.agent.lexicon import Gender, lexicon
+from memreel.agent.matching import GOOD_ENOUGH, Profile, assign, fit, is_name, profile, profile_of
+from memreel.agent.reading import (
+    LONGEST_ATTRIBUTE,
+    LONGEST_ENTITY,
+    MOST_ATTRIBUTES,
+    MOST_ENTITIES,
+    Candidates,
+    ParsedEntity,
+)
+from memreel.memory.records import BankState, CastMember, Entity, Kind
+
+MEMORY_OF_PROMPTS = 8
+"""Earlier prompts that are read again for recency and pronouns."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A cast member with what the story told of it: its profile and when it was last mentioned (larger is later)."""
+
+    member: CastMember
+    profile: Profile
+    last: tuple[int, int]
+
+    @property
+    def global_id(self) -> int:
+        """The cast member's ID."""
+        return self.member["global_id"]
+
+
+class Analyst:
+    """Reads prompts without a chat model."""
+
+    name = "analyst"
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> list[ParsedEntity]:
+        """Return the prompt's entities in order of first mention."""
+        self.notes = []
+        cast = known_cast(bank)
+        discourse = read(prompt, _names(bank))
+        resolved: dict[int, int] = {}
+        entities: list[tuple[int, ParsedEntity]] = []
+        for referent in sorted(discourse.referents, key=lambda r: (r.weak, r.position)):
+            group = _group(referent, cast, set(resolved.values()))
+            for known in group:
+                resolved[-1 - len(resolved)] = known.global_id
+                entities.append((referent.position, _parsed(known.member["name"], known.member["kind"], [], known.global_id)))
+            if group:
+                continue
+            same = _decide(referent, cast, set(resolved.values()))
+            if referent.weak and same is None:
+                continue
+            if same is not None:
+                resolved[id(referent)] = same
+            new = referent.newcomer or (same is None and referent.first != "definite")
+            entities.append((referent.position, _parsed(referent.entity, referent.kind, referent.attrs, same, new)))
+        for waiting in sorted(discourse.open, key=lambda w: w.number):
+            here = sum(entity["kind"] == "character" for _, entity in entities)
+            for known in _antecedents(waiting, cast, set(resolved.values()), here):
+                resolved[-1 - len(resolved)] = known.global_id
+                parsed = _parsed(known.member["name"], known.member["kind"], waiting.attrs, known.global_id)
+                entities.append((waiting.position, parsed))
+        entities.sort(key=lambda item: item[0])
+        if len(entities) > MOST_ENTITIES:
+            self.notes.append(f"{len(entities)} entities; the first {MOST_ENTITIES} were kept")
+        return [entity for _, entity in entities[:MOST_ENTITIES]]
+
+    def match(
+        self, prompt: str, parsed: list[ParsedEntity], bank: BankState, candidates: Candidates
+    ) -> list[Entity]:
+        """Give every parsed entity a global ID."""
+        recent = sorted(known_cast(bank), key=lambda known: known.last, reverse=True)
+        return assign(parsed, bank, candidates, [known.global_id for known in recent])
+
+
+def known_cast(bank: BankState) -> list[Known]:
+    """Return the cast with profiles, pronoun evidence and recency, read from the bank's records."""
+    names = _names(bank)
+    genders: dict[int, Gender] = {}
+    last: dict[int, tuple[int, int]] = {}
+    for prompt_id in sorted(map(int, bank["prompts"]))[-MEMORY_OF_PROMPTS:]:
+        record = bank["prompts"][str(prompt_id)]
+        discourse = read(record["text"], names)
+        for order, entity in enumerate(record["entities"]):
+            global_id = entity["global_id"]
+            told = next((r for r in discourse.referents if _is_told(r, entity)), None)
+            last[global_id] = (prompt_id, told.last if told else order)
+            if told is not None and told.gender:
+                genders[global_id] = told.gender
+            for waiting in discourse.open:
+                if told is None and waiting.gender and waiting.number == 1 and entity["kind"] == "character":
+                    genders.setdefault(global_id, waiting.gender)
+    return [
+        Known(member, profile_of(member, genders.get(int(key))), last.get(int(key), (0, 0)))
+        for key, member in bank["cast"].items()
+    ]
+
+
+def _is_told(referent: Referent, entity: Entity) -> bool:
+    if referent.name and is_name(entity["entity"]):
+        return share_name(referent.name, entity["entity"])
+    return referent.entity == entity["entity"] and set(entity["attrs"]) >= set(referent.attrs[:1])
+
+
+def _names(bank: BankState) -> frozenset[str]:
+    """Return every proper name in the cast."""
+    return frozenset(
+        name for member in bank["cast"].values() for name in (member["name"], *member["all_entities"]) if is_name(name)
+    )
+
+
+def _profile(referent: Referent) -> Profile:
+    forms = [referent.name, *referent.descriptions] if referent.name else [referent.entity, *referent.descriptions[1:]]
+    attrs = [*referent.adjectives, *referent.features]
+    return profile(referent.kind, [form for form in forms if form], attrs, referent.gender)
+
+
+def _decide(referent: Referent, cast: list[Known], taken: set[int]) -> int | None:
+    """Return the cast member that a referent surely is, if there is one.
+
+    A name decides. So does a definite description that fits; an indefinite one ("a man") is somebody known only if it
+    repeats a noun that is not just anybody's, and does not arrive just now.
+    """
+    if referent.newcomer:
+        return None
+    mine = _profile(referent)
+    scored = sorted(
+        ((fit(mine, known.profile), known.last, known) for known in cast if known.global_id not in taken),
+        key=lambda item: (item[0], item[1]),
+        reverse=True,
+    )
+    if referent.other and sum(score >= GOOD_ENOUGH for score, *_ in scored) > 1 and not taken:
+        latest = max((item for item in scored if item[0] >= GOOD_ENOUGH), key=lambda item: item[1])
+        scored.remove(latest)  # "the other woman" is not the one spoken of last
+    if not scored:
+        return None
+    best, _, known = scored[0]
+    if referent.name and best < 2.0 and referent.first != "definite":
+        return None  # a new name is somebody new, unless "Mia, the woman in the red coat" says who
+    if best < GOOD_ENOUGH:
+        return None
+    if referent.first == "indefinite" and not referent.weak and (best < 1.0 or _is_anybody(referent, known)):
+        return None
+    return known.global_id
+
+
+def _is_anybody(referent: Referent, known: Known) -> bool:
+    """Tell whether an indefinite phrase introduces somebody: "a man enters", a general noun, a named member."""
+    words = lexicon()
+    if known.profile.names or referent.arriving:
+        return True
+    return words.is_generic(referent.entity) and not (referent.features or referent.adjectives)
+
+
+def _group(referent: Referent, cast: list[Known], taken: set[int]) -> list[Known]:
+    """Return the recent cast members that "the two women" stands for, or nothing."""
+    if not (referent.plural and referent.number and referent.first == "definite" and referent.kind == "character"):
+        return []
+    words = lexicon()
+    gender = words.gender_of_noun(referent.entity)
+    people = [
+        known for known in sorted(cast, key=lambda known: known.last, reverse=True)
+        if known.member["kind"] == "character" and known.global_id not in taken
+        and (gender is None or _gender(known) in (gender, None))
+    ]
+    if any(referent.entity in known.profile.nouns for known in people):
+        same = [known for known in people if referent.entity in known.profile.nouns]
+        if len(same) >= referent.number or any(known.member["name"] == referent.entity and known.profile.look("") for known in same):
+            people = same
+    chosen = people[: referent.number] if len(people) >= referent.number else []
+    return sorted(chosen, key=lambda known: known.global_id)
+
+
+def _gender(known: Known) -> Gender | None:
+    """Return a member's gender: as the story told it, else as its name suggests."""
+    if known.profile.gender or not known.profile.names:
+        return known.profile.gender
+    return lexicon().gender_of_name(known.profile.names[0])
+
+
+def _antecedents(waiting: Open, cast: list[Known], taken: set[int], here: int) -> list[Known]:
+    """Return who an unexplained pronoun stands for: the most recently mentioned who can be meant."""
+    recent = sorted((known for known in cast if known.global_id not in taken), key=lambda known: known.last, reverse=True)
+    if waiting.pronoun == "it":
+        return [known for known in recent if known.member["kind"] == "object" or _gender(known) is None and not known.profile.names][:1]
+    people = [known for known in recent if known.member["kind"] == "character"]
+    if waiting.gender is not None:
+        sure = [known for known in people if _gender(known) == waiting.gender]
+        return (sure or [known for known in people if _gender(known) is None])[:1]
+    return sorted(people[: max(0, waiting.number - here)], key=lambda known: known.global_id)
+
+
+def _parsed(entity: str, kind: Kind, attrs: list[str], same: int | None, new: bool = False) -> ParsedEntity:
+    return {
+        "entity": entity[:LONGEST_ENTITY],
+        "kind": kind,
+        "attrs": [attr for attr in attrs if len(attr) <= LONGEST_ATTRIBUTE][:MOST_ATTRIBUTES],
+        "same_as": same,
+        "new": new,
+    }

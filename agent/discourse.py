@@ -1,0 +1,291 @@
+"""Who is who inside one prompt: mentions joined into referents, pronouns tied to what they stand for.
+
+A `Referent` is one character or object of the prompt with everything the prompt says of it. What cannot be resolved in
+the text alone ("She waves" as a beginning, "the two of them") is left as an `Open` reference for the analyst, who knows
+the cast. Nothing here knows of global IDs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+from memreel.agent.lexicon import Gender, lexicon
+from memreel.agent.mentions import Mention, mentions
+from memreel.memory.records import Kind
+
+SINGULAR: dict[str, Gender] = {"he": "male", "him": "male", "his": "male", "she": "female", "her": "female", "hers": "female"}
+PLURAL = ("they", "them")
+
+
+@dataclass
+class Referent:
+    """One character or object of a prompt.
+
+    ``descriptions`` are compounds ("food critic"), the first being what it is called; ``adjectives`` what is said of it
+    directly ("young", "red"), ``features`` what it has or wears ("red hair"). ``first`` is the form of its first
+    mention; ``last`` the position of its last one.
+    """
+
+    kind: Kind
+    kind_of: str
+    name: str = ""
+    descriptions: list[str] = field(default_factory=list)
+    adjectives: list[str] = field(default_factory=list)
+    features: list[str] = field(default_factory=list)
+    gender: Gender | None = None
+    plural: bool = False
+    number: int | None = None
+    first: Literal["name", "definite", "indefinite"] = "indefinite"
+    newcomer: bool = False
+    other: bool = False
+    arriving: bool = False
+    weak: bool = False
+    position: int = 0
+    last: int = 0
+    sentence: int = 0
+    subject: bool = False
+
+    @property
+    def entity(self) -> str:
+        """The surface form for the records: the name, else the noun phrase without article and adjectives."""
+        return self.name or (self.descriptions[0] if self.descriptions else self.kind_of)
+
+    @property
+    def attrs(self) -> list[str]:
+        """The visual attributes as short phrases.
+
+        Of somebody with a name (or a second description), what they are is one of them: "young woman", "brown dog".
+        """
+        spare = self.descriptions if self.name else self.descriptions[1:]
+        if spare:
+            said = [" ".join([*self.adjectives, spare[0]]), *spare[1:]]
+        else:
+            said = list(self.adjectives)
+        return [*said, *(feature for feature in self.features if feature not in said)]
+
+
+@dataclass
+class Open:
+    """A pronoun or plural that nothing in the prompt explains; ``number`` is how many it stands for."""
+
+    position: int
+    pronoun: str
+    gender: Gender | None
+    number: int
+    attrs: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Discourse:
+    """What a prompt speaks of, in order of first mention."""
+
+    referents: list[Referent]
+    open: list[Open]
+
+
+@lru_cache(maxsize=256)
+def read(text: str, known_names: frozenset[str] = frozenset()) -> Discourse:
+    """Return the referents and open references of a text. The result is shared: treat it as frozen."""
+    return _Story().tell(mentions(text, known_names))
+
+
+class _Story:
+    """Joins mentions one after the other."""
+
+    def __init__(self) -> None:
+        self.words = lexicon()
+        self.referents: list[Referent] = []
+        self.open: list[Open] = []
+        self.of: dict[int, Referent | Open] = {}
+
+    def tell(self, told: list[Mention]) -> Discourse:
+        for mention in told:
+            if mention.role == "pronoun":
+                self._pronoun(mention)
+            elif mention.role == "feature":
+                self._feature(mention)
+            else:
+                if mention.pronoun:
+                    self._pronoun(Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun))
+                self._name_or_noun(mention)
+        return Discourse(self.referents, self.open)
+
+    # Names and nouns.
+
+    def _name_or_noun(self, mention: Mention) -> None:
+        found = None if mention.newcomer or mention.other else self._same(mention)
+        if found is None:
+            kind: Kind = "character" if mention.role == "character" else "object"
+            found = Referent(
+                kind,
+                mention.kind_of,
+                name=mention.name,
+                plural=mention.plural,
+                number=mention.number,
+                first="definite" if mention.definite else "name" if mention.name else "indefinite",
+                newcomer=mention.newcomer,
+                other=mention.other,
+                arriving=mention.arriving,
+                weak=mention.weak,
+                position=mention.position,
+            )
+            self.referents.append(found)
+        found.weak = found.weak and mention.weak
+        found.gender = found.gender or mention.gender
+        found.last, found.sentence, found.subject = mention.position, mention.sentence, mention.subject
+        if mention.name and (not found.name or len(mention.name) > len(found.name)):
+            found.name = mention.name
+        for description in mention.descriptions:
+            if not any(_covers(known, description) for known in found.descriptions):
+                found.descriptions.append(description)
+        self._describe(found, mention.attrs)
+        self.of[mention.position] = found
+
+    def _describe(self, referent: Referent, attrs: list[str]) -> None:
+        """Sort what is said of a referent into adjectives and features (phrases that end in a noun worn or borne)."""
+        for attr in attrs:
+            words = attr.rsplit(" ", 1)
+            last = words[-1]
+            is_feature = self.words.noun_class(last) in ("garment", "body") if attr not in self.words.listed["adjectives"] else False
+            is_feature = is_feature and (last in self.words.covers or len(words) > 1 or self.words.is_listed(last))
+            place = referent.features if is_feature else referent.adjectives
+            if attr not in place:
+                place.append(attr)
+
+    def _same(self, mention: Mention) -> Referent | None:
+        """Return the referent that a mention repeats, the latest first, one of the same noun before a general one."""
+        kind = "character" if mention.role == "character" else "object"
+        known = sorted((r for r in self.referents if r.kind == kind), key=lambda referent: -referent.last)
+        if mention.name:
+            return next((r for r in known if r.name and share_name(mention.name, r.name)), None)
+        if not mention.definite or not mention.descriptions:
+            return None
+        called = mention.descriptions[0]
+        possible = [
+            r for r in known
+            if r.plural == mention.plural
+            and not (mention.gender and r.gender and mention.gender != r.gender)
+            and not self._is_another_colour(mention.attrs, r)
+        ]
+        for referent in possible:
+            if any(_covers(own, called) or _covers(called, own) for own in referent.descriptions):
+                return referent
+        if mention.attrs or not self.words.is_generic(called):
+            return None
+        for referent in possible:
+            fits = referent.gender == mention.gender or (mention.gender and not referent.gender and not referent.descriptions)
+            if referent.kind_of == mention.kind_of and referent.sentence != mention.sentence and fits:
+                return referent
+        return None
+
+    def _is_another_colour(self, attrs: list[str], referent: Referent) -> bool:
+        """Tell whether attributes give another colour for the same thing than the referent has."""
+        mine = {attr.rsplit(" ", 1)[-1] if self._is_phrase(attr) else "": self.words.colour(attr.split()) for attr in attrs}
+        for attr in (*referent.adjectives, *referent.features):
+            place = attr.rsplit(" ", 1)[-1] if self._is_phrase(attr) else ""
+            colour = self.words.colour(attr.split())
+            if colour and mine.get(place) and mine[place] != colour:
+                return True
+        if mine and not any(mine.values()):
+            return False
+        worn = [attr for attr in attrs if self._is_phrase(attr)]
+        return bool(worn) and bool(referent.features) and not any(
+            attr.rsplit(" ", 1)[-1] == known.rsplit(" ", 1)[-1] for attr in worn for known in referent.features
+        )
+
+    def _is_phrase(self, attr: str) -> bool:
+        return " " in attr and self.words.listed["adjectives"].get(attr.rsplit(" ", 1)[-1]) is None
+
+    # Features and pronouns.
+
+    def _feature(self, mention: Mention) -> None:
+        target: Referent | Open | None = None
+        if mention.owner is not None:
+            target = self.of.get(mention.owner.position)
+        elif mention.pronoun:
+            target = self._pronoun(Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun))
+        if isinstance(target, Referent):
+            self._describe(target, mention.attrs)
+        elif isinstance(target, Open) and target.number == 1:
+            target.attrs.extend(attr for attr in mention.attrs if attr not in target.attrs)
+
+    def _pronoun(self, mention: Mention) -> Referent | Open | None:
+        pronoun = mention.pronoun
+        target: Referent | Open | None = None
+        if pronoun in SINGULAR:
+            target = self._antecedent(SINGULAR[pronoun], mention)
+            if target is None:
+                target = self._open(mention, SINGULAR[pronoun], 1)
+            elif isinstance(target, Referent):
+                target.gender = SINGULAR[pronoun]
+        elif pronoun in PLURAL:
+            target = self._plural(mention)
+        elif pronoun == "it":
+            things = [r for r in self.referents if r.kind == "object" or r.kind_of in ("animal", "being")]
+            if things:
+                target = max(things, key=lambda referent: referent.last)
+            elif not self.referents:
+                target = self._open(mention, None, 1)
+        if isinstance(target, Referent):
+            target.last = mention.position
+        if target is not None:
+            self.of[mention.position] = target
+        return target
+
+    def _antecedent(self, gender: Gender, mention: Mention) -> Referent | Open | None:
+        for waiting in self.open:
+            if waiting.gender == gender and waiting.number == 1:
+                return waiting
+        people = [r for r in self.referents if r.kind == "character" and not r.plural and not r.weak]
+        if mention.bound:
+            actors = [r for r in people if r.subject and r.sentence == mention.sentence]
+            people = [r for r in people if r not in actors[-1:]]
+        sure = [r for r in people if r.gender == gender]
+        if not sure:
+            sure = [r for r in people if r.gender is None and self._guess(r) == gender]
+        if not sure:
+            sure = [r for r in people if r.gender is None and self._guess(r) is None]
+            persons = [r for r in sure if r.kind_of == "person"]
+            sure = persons or sure
+        if not sure:
+            return None
+        return max(sure, key=lambda referent: (referent.last + (3 if referent.subject else 0)))
+
+    def _guess(self, referent: Referent) -> Gender | None:
+        return self.words.gender_of_name(referent.name) if referent.name else None
+
+    def _plural(self, mention: Mention) -> Referent | Open | None:
+        people = [r for r in self.referents if r.kind == "character" and not r.weak]
+        wanted = mention.number or 2
+        groups = [r for r in people if r.plural]
+        if groups:
+            return groups[-1]
+        if len(people) + sum(waiting.number == 1 for waiting in self.open) >= wanted:
+            return None
+        if len(people) == 1 and mention.number is None and people[0].gender is None and not people[0].name:
+            return people[0]  # "they" of one person
+        return self._open(mention, None, wanted)
+
+    def _open(self, mention: Mention, gender: Gender | None, number: int) -> Open:
+        for waiting in self.open:
+            if waiting.gender == gender and waiting.number == number:
+                return waiting
+        found = Open(mention.position, mention.pronoun, gender, number)
+        self.open.append(found)
+        return found
+
+
+def share_name(one: str, two: str) -> bool:
+    """Tell whether one name is a part of the other: "Chen" and "Dr. Chen", "Anna" and "Anna Maria"."""
+    first, second = one.lower().split(), two.lower().split()
+    short, long = (first, second) if len(first) <= len(second) else (second, first)
+    titles = {word for word in short if word.endswith(".")}
+    return bool(set(short) - titles) and set(short) - titles <= set(long)
+
+
+def _covers(longer: str, shorter: str) -> bool:
+    """Tell whether a compound is the other or ends in it: "food critic" covers "critic"."""
+    return longer == shorter or longer.endswith(f" {shorter}")

@@ -1,0 +1,202 @@
+"""What a word denotes: the class of a noun, whether an adjective can be seen, which pronoun a name takes.
+
+Listed words are looked up in ``lexicon.yaml``. Every other word is classified by a linear probe over the frozen
+sentence encoder, fitted by ridge regression to the same lists, so the lists are examples and not an inventory. The
+fitted probes are shipped as ``lexicon.npz``; ``python -m memreel.agent.lexicon`` makes them anew.
+
+This module knows single words only: no grammar, no cast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from memreel.errors import MemreelError
+
+FOLDER = Path(__file__).parent
+WORDS = FOLDER / "lexicon.yaml"
+PROBES = FOLDER / "lexicon.npz"
+RIDGE = 0.3
+"""Regularisation of the probes; 0.1 to 1 give the same leave-one-out accuracy."""
+LONGEST_WORD = 40
+
+Gender = Literal["female", "male"]
+CARRIERS = {"nouns": "a {}", "adjectives": "{}", "names": "{}"}
+"""The phrase in which a word of each probe is embedded."""
+
+
+class Lexicon:
+    """The word lists and the probes fitted to them."""
+
+    def __init__(self, words: Mapping[str, Any], probes: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Index the lists of ``lexicon.yaml``; ``probes`` maps a list's name to its ``[385, classes]`` weights."""
+        self.words = words
+        self.probes = probes
+        self.listed: dict[str, dict[str, str]] = {
+            table: {word: label for label, members in reversed(words[table].items()) for word in map(str.lower, members)}
+            for table in CARRIERS
+        }
+        self.covers: dict[str, str] = {noun: place for place, nouns in words["worn_on"].items() for noun in nouns}
+        self.covers.update({mark: mark for mark in words["marks"]})
+        self.bodily: dict[str, str] = words["bodily_adjectives"]
+        self._gendered: dict[str, Gender] = {word: label for label, members in words["gender"].items() for word in members}
+
+    def group(self, name: str) -> frozenset[str]:
+        """Return one of the flat word groups (``wearing``, ``bearing``, ``measures``, ``locative``, ``arriving``)."""
+        return self._groups[name]
+
+    @cached_property
+    def _groups(self) -> dict[str, frozenset[str]]:
+        return {name: frozenset(members) for name, members in self.words.items() if isinstance(members, list) and isinstance(members[0], str)}
+
+    def is_generic(self, noun: str) -> bool:
+        """Tell whether the noun can stand for almost anyone of its kind ("man", "animal")."""
+        return any(noun in members for members in self.words["generic"].values())
+
+    def is_listed(self, noun: str) -> bool:
+        """Tell whether the noun stands in the lists themselves."""
+        return noun in self.listed["nouns"]
+
+    def noun_class(self, noun: str) -> str:
+        """Return the class of a noun or compound: person, animal, being, portable, vehicle, garment, place, …
+
+        A compound that is not listed has the class of its last word.
+        """
+        noun = noun.lower()
+        table = self.listed["nouns"]
+        for form in (noun, noun.rsplit(" ", 1)[-1]):
+            if form in table:
+                return table[form]
+            if form.endswith("s") and form[:-1] in table:
+                return table[form[:-1]]
+        last = noun.rsplit(" ", 1)[-1]
+        if "-" in last and (tail := last.rsplit("-", 1)[-1]) in table:
+            return table[tail]
+        for ending in ("woman", "man", "girl", "boy"):
+            if last.endswith(ending):
+                return "person"
+        return self._probe("nouns", last)[0]
+
+    def adjective_class(self, adjective: str) -> str:
+        """Return colour, size, age, look (seen) or unseen."""
+        adjective = adjective.lower()
+        if adjective in self.listed["adjectives"]:
+            return self.listed["adjectives"][adjective]
+        if "-" in adjective:
+            stem, tail = adjective.rsplit("-", 1)
+            if tail in self.bodily or tail in ("colored", "coloured", "covered", "rimmed", "clad"):
+                return "look"
+            if self.listed["adjectives"].get(tail) == "colour":
+                return "colour"
+            if self.listed["adjectives"].get(stem) in ("colour", "look"):
+                return "look"
+        return self._probe("adjectives", adjective)[0]
+
+    def colour(self, words: Sequence[str]) -> str | None:
+        """Return the first colour among lower-case words, hyphened ones included."""
+        table = self.listed["adjectives"]
+        for word in words:
+            for part in (word, *word.split("-")):
+                if table.get(part) == "colour":
+                    return part
+        return None
+
+    def gender_of_noun(self, noun: str) -> Gender | None:
+        """Return the gender that a noun states ("mother", "policewoman"), or none."""
+        last = noun.lower().rsplit(" ", 1)[-1]
+        if last in self._gendered:
+            return self._gendered[last]
+        if last.endswith("woman"):
+            return "female"
+        return "male" if last.endswith("man") and last != "human" else None
+
+    def gender_of_name(self, name: str) -> Gender | None:
+        """Guess a first name's gender; none when the probe is unsure. Evidence in the text always comes first."""
+        first = name.split(" ", 1)[0].lower()
+        if first in self.listed["names"]:
+            return "female" if self.listed["names"][first] == "female" else "male"
+        label, margin = self._probe("names", first)
+        if margin < 0.2:
+            return None
+        return "female" if label == "female" else "male"
+
+    def _probe(self, table: str, word: str) -> tuple[str, float]:
+        return _classify(self, table, word[:LONGEST_WORD])
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+@lru_cache(maxsize=8192)
+def _classify(lexicon: Lexicon, table: str, word: str) -> tuple[str, float]:
+    """Return the best class of an unlisted word and its lead over the second."""
+    from memreel.model.minilm import sentence_encoder
+
+    embedding = sentence_encoder().embed([CARRIERS[table].format(word)])[0]
+    scores = np.append(embedding, 1.0) @ lexicon.probes[table]
+    labels = list(lexicon.words[table])
+    order = np.argsort(-scores)
+    return labels[order[0]], float(scores[order[0]] - scores[order[1]])
+
+
+def fit(words: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
+    """Fit a ridge regression from a word's embedding (and a constant 1) to its class, one for each list."""
+    from memreel.model.minilm import sentence_encoder
+
+    probes: dict[str, npt.NDArray[np.float32]] = {}
+    for table, carrier in CARRIERS.items():
+        labels = list(words[table])
+        examples = [(carrier.format(word.lower()), labels.index(label)) for label in labels for word in words[table][label]]
+        embeddings = sentence_encoder().embed([text for text, _ in examples])
+        inputs = np.concatenate([embeddings, np.ones((len(examples), 1), np.float32)], axis=1)
+        targets = np.eye(len(labels), dtype=np.float32)[[label for _, label in examples]]
+        gram = inputs.T @ inputs + RIDGE * np.eye(inputs.shape[1], dtype=np.float32)
+        probes[table] = np.linalg.solve(gram, inputs.T @ targets).astype(np.float32)
+    return probes
+
+
+def digest(path: Path = WORDS) -> str:
+    """Return the SHA-256 of the word lists, by which shipped probes are known to belong to them."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def build(path: Path = PROBES) -> None:
+    """Fit the probes to ``lexicon.yaml`` and write them beside it."""
+    probes: dict[str, Any] = dict(fit(_read_words()))
+    np.savez_compressed(path, digest=np.array(digest()), **probes)
+
+
+def _read_words() -> dict[str, Any]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    words: dict[str, Any] = yaml.load(WORDS.read_text("utf-8"), Loader=loader)
+    return words
+
+
+@lru_cache(maxsize=1)
+def lexicon() -> Lexicon:
+    """Return the shipped lexicon.
+
+    Raises:
+        MemreelError: the probes do not belong to the word lists.
+    """
+    with np.load(PROBES) as file:
+        probes = {name: file[name] for name in CARRIERS}
+        made_for = str(file["digest"])
+    if made_for != digest():
+        raise MemreelError(f"{PROBES.name} was not made from {WORDS.name}: run python -m memreel.agent.lexicon")
+    return Lexicon(_read_words(), probes)
+
+
+if __name__ == "__main__":
+    build()

@@ -1,0 +1,394 @@
+"""Mentions: the noun phrases of a prompt that speak of a character or an object, with what is said of their look.
+
+This module reads one text. It decides which phrases are people, animals, robots and things with a role, which are
+garments and features and whose ("with red hair", "wearing a blue coat", "her green hat"), which names belong to which
+description ("Mia, a young woman", "a dog named Rex"). Whether two mentions are one and the same is `discourse`'s
+question, and who they were in earlier prompts the analyst's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from memreel.agent.lexicon import Gender, Lexicon, lexicon
+from memreel.agent.phrases import ANIMATE, Phrase, phrases
+from memreel.agent.tagging import Token, tag
+
+Role = Literal["character", "object", "pronoun", "feature"]
+PLACE_PREPOSITIONS = frozenset(["in", "at", "into", "through", "across", "over", "from", "of", "inside", "outside", "around", "along"])
+SHADES = frozenset(["dark", "light", "pale", "bright", "deep"])
+PAIRS = {"pair": 2, "couple": 2, "duo": 2, "trio": 3}
+APPOSITION_MARKS = frozenset([",", "(", "-", "–", "—"])
+
+
+@dataclass
+class Mention:
+    """One phrase that refers to somebody or something.
+
+    ``descriptions`` are the compounds it is called by ("food critic"), ``kind_of`` its noun class, ``attrs`` short
+    visual phrases. ``bound``: an object pronoun that cannot be its clause's subject ("looks at her"). ``owner`` is the mention a feature belongs to, or ``pronoun`` says it ("her"). ``newcomer``: the text says
+    it is another one; ``other``: "the other man"; ``weak``: mere scenery unless it is already known.
+    """
+
+    role: Role
+    position: int
+    sentence: int
+    name: str = ""
+    descriptions: list[str] = field(default_factory=list)
+    kind_of: str = ""
+    attrs: list[str] = field(default_factory=list)
+    gender: Gender | None = None
+    pronoun: str = ""
+    plural: bool = False
+    number: int | None = None
+    definite: bool = False
+    newcomer: bool = False
+    other: bool = False
+    arriving: bool = False
+    weak: bool = False
+    subject: bool = False
+    bound: bool = False
+    owner: Mention | None = None
+
+
+def mentions(text: str, known_names: Collection[str] = ()) -> list[Mention]:
+    """Return the mentions of a text in order; ``known_names`` are the names of the cast."""
+    return _Reader(text, known_names).read()
+
+
+def modifiers(phrase: Phrase, words: Lexicon) -> tuple[list[str], list[str]]:
+    """Split a phrase into what can be seen of it and what it is: ("dark blue", "leather"), ("jacket",)."""
+    nouns = [noun.lower() for noun in phrase.nouns]
+    adjectives = list(phrase.modifiers)
+    while len(nouns) > 1 and nouns[0] in words.listed["adjectives"] and not words.is_listed(" ".join(nouns)):
+        adjectives.append(nouns.pop(0))
+    seen: list[str] = []
+    for adjective in adjectives:
+        if adjective in ("and", ","):
+            continue
+        kind = words.adjective_class(adjective)
+        if kind == "unseen":
+            continue
+        if kind == "colour" and seen and seen[-1] in SHADES:
+            seen[-1] += f" {adjective}"
+        elif kind == "colour" and seen and words.colour(seen[-1].split()) and " and " not in seen[-1]:
+            seen[-1] += f" and {adjective}"
+        else:
+            seen.append(bodily(adjective, words))
+    return seen, nouns
+
+
+def bodily(adjective: str, words: Lexicon) -> str:
+    """Turn "red-haired" into "red hair" and "bearded" into "beard"; leave other adjectives alone."""
+    stem, _, tail = adjective.rpartition("-")
+    if tail in words.bodily:
+        return f"{stem} {words.bodily[tail]}".strip()
+    return adjective
+
+
+class _Reader:
+    """Reads one text; a class only because every step needs tokens, phrases and words."""
+
+    def __init__(self, text: str, known_names: Collection[str]) -> None:
+        self.words = lexicon()
+        self.tokens: Sequence[Token] = tag(text, known_names)
+        self.phrases = phrases(self.tokens, self.words)
+        self.known = {word for name in known_names for word in name.split()}
+        self.mentions: dict[int, Mention] = {}
+
+    def read(self) -> list[Mention]:
+        skipped: set[int] = set()
+        for i, phrase in enumerate(self.phrases):
+            if i in skipped:
+                continue
+            mention = self._mention(i, phrase, skipped)
+            if mention is not None:
+                self.mentions[i] = mention
+        for i in list(self.mentions):
+            if self.mentions[i].role == "feature":
+                self._attach(i)
+        self._appositions()
+        return [self.mentions[i] for i in sorted(self.mentions)]
+
+    # What a phrase is.
+
+    def _mention(self, i: int, phrase: Phrase, skipped: set[int]) -> Mention | None:
+        if phrase.pronoun:
+            return Mention(
+                "pronoun",
+                i,
+                phrase.sentence,
+                pronoun=phrase.pronoun,
+                subject=self._is_subject(phrase),
+                bound=phrase.pronoun in ("him", "her", "them") and phrase.governor not in self.words.group("surrounding"),
+            )
+        if not phrase.head and not phrase.name:
+            number = phrase.number
+            return Mention("pronoun", i, phrase.sentence, pronoun="they", number=number) if number else None
+        if phrase.head in PAIRS and phrase.is_definite:
+            return Mention("pronoun", i, phrase.sentence, pronoun="they", number=PAIRS[phrase.head])
+        kind_of = self._kind_of(i, phrase, skipped)
+        if kind_of in ("garment", "body") and (kind_of == "body" or self._is_worn(i)):
+            return self._feature(i, phrase)
+        role: Role
+        if kind_of in ANIMATE:
+            role = "character"
+        elif kind_of in ("portable", "vehicle", "garment"):
+            role = "object"
+        else:
+            return self._possessive_only(i, phrase)
+        seen, nouns = modifiers(phrase, self.words)
+        described = " ".join([*nouns[:-1], phrase.head]) if nouns else ""
+        words = {*phrase.determiners, *phrase.modifiers}
+        mention = Mention(
+            role,
+            i,
+            phrase.sentence,
+            name=phrase.name,
+            descriptions=[described] if described else [],
+            kind_of=kind_of,
+            attrs=seen,
+            gender=self.words.gender_of_noun(phrase.head) if phrase.head else None,
+            plural=phrase.plural,
+            number=phrase.number if phrase.plural else None,
+            definite=phrase.is_definite,
+            newcomer="another" in words or ("a" in words and bool(words & {"second", "third", "different", "new"})),
+            other="other" in words and "the" in words,
+            arriving=self._arrives(phrase),
+            subject=self._is_subject(phrase),
+            pronoun=phrase.possessive,
+        )
+        if "female" in words or "male" in words:
+            mention.gender = "female" if "female" in words else "male"
+        mention.attrs = [attr for attr in mention.attrs if attr not in ("female", "male")]
+        mention.weak = self._is_weak(i, phrase, mention)
+        return mention
+
+    def _kind_of(self, i: int, phrase: Phrase, skipped: set[int]) -> str:
+        """Return the noun class of a phrase, looking through "a pair of …" and past places' names."""
+        if phrase.head:
+            kind_of = self.words.noun_class(phrase.compound)
+            follower = self.phrases[i + 1] if i + 1 < len(self.phrases) else None
+            if follower is not None and follower.governor == "of" and follower.start == phrase.end + 1:
+                if phrase.head in self.words.group("measures") or kind_of == "group":
+                    follower.determiners = [*phrase.determiners]
+                    follower.governor, follower.governor_tag = phrase.governor, phrase.governor_tag
+                    return "measure"
+                if phrase.head in self.words.group("depictions") or (kind_of == "portable" and not follower.determiners):
+                    skipped.add(i + 1)
+            if phrase.name and kind_of not in ANIMATE:
+                kind_of = "person" if not self.words.is_listed(phrase.head) else kind_of
+            return kind_of
+        last = phrase.name.rsplit(" ", 1)[-1]
+        if last in self.known or self._is_explained(i):
+            return "person"
+        listed = self.words.listed["nouns"].get(phrase.name.lower()) or self.words.listed["nouns"].get(last.lower())
+        if listed in ("place", "furniture", "nature", "time"):
+            return listed
+        acts = any(p.name == phrase.name and self._is_subject(p) for p in self.phrases)
+        if phrase.governor in PLACE_PREPOSITIONS and not acts and not self._is_followed_by_possession(phrase):
+            return "place"
+        if not acts and self.words.noun_class(phrase.name) in ("time", "place", "abstract"):
+            return "place"
+        return "person"
+
+    def _is_explained(self, i: int) -> bool:
+        """Tell whether the next phrase is an apposition that says who the name is."""
+        phrase = self.phrases[i]
+        if i + 1 >= len(self.phrases):
+            return False
+        nearest = self.phrases[i + 1]
+        between = self._between(phrase, nearest)
+        return between == [","] and bool({"a", "an"} & {*nearest.determiners}) and self.words.noun_class(nearest.compound) in ANIMATE
+
+    def _is_followed_by_possession(self, phrase: Phrase) -> bool:
+        return phrase.end < len(self.tokens) and self.tokens[phrase.end].tag == "POS"
+
+    def _is_subject(self, phrase: Phrase) -> bool:
+        if phrase.acts:
+            return True
+        if phrase.end < len(self.tokens):
+            after = self.tokens[phrase.end]
+            if after.sentence == phrase.sentence and (after.is_verb and after.tag not in ("VVG", "VVN", "VVI")):
+                return True
+        return phrase.governor == "" or phrase.start == 0
+
+    def _arrives(self, phrase: Phrase) -> bool:
+        near = [token.lemma for token in self.tokens[phrase.end : phrase.end + 12] if token.sentence == phrase.sentence and token.is_verb][:1]
+        before = self.tokens[phrase.start - 1].lemma if phrase.start else ""
+        return any(verb in self.words.group("arriving") for verb in [*near, before])
+
+    def _is_weak(self, i: int, phrase: Phrase, mention: Mention) -> bool:
+        if mention.role == "character":
+            if mention.name or not mention.plural or mention.number or mention.definite:
+                return False
+            return mention.kind_of != "person" or not phrase.determiners
+        if mention.plural:
+            return True
+        if not phrase.determiners and phrase.possessor is None:
+            return True
+        governor = self._list_governor(i)
+        if mention.kind_of == "vehicle":
+            return governor in ("of",)
+        coloured = self.words.colour([word for attr in mention.attrs for word in attr.split()]) is not None
+        return governor == "of" or (governor in self.words.group("locative") and not coloured)
+
+    def _list_governor(self, i: int) -> str:
+        """Return the word that governs a phrase, through a list: "with a book, a pen and a key"."""
+        return self.phrases[self._list_lead(i)].governor
+
+    def _list_lead(self, i: int) -> int:
+        """Return the first phrase of the list that a phrase stands in."""
+        while i > 0 and self.phrases[i].governor in (",", "and"):
+            previous = self.phrases[i - 1]
+            if self.words.noun_class(previous.compound) in ANIMATE or previous.name or previous.pronoun:
+                break
+            between = self._between(previous, self.phrases[i])
+            if not between or not all(word in (",", "and") for word in between):
+                break
+            i -= 1
+        return i
+
+    def _between(self, left: Phrase, right: Phrase) -> list[str]:
+        return [token.lower for token in self.tokens[left.end : right.start]]
+
+    def _possessive_only(self, i: int, phrase: Phrase) -> Mention | None:
+        """Keep "her" of "her talent": a pronoun even where the thing is nothing to remember."""
+        if phrase.possessive in ("his", "her"):
+            return Mention("pronoun", i, phrase.sentence, pronoun=phrase.possessive)
+        return None
+
+    # Garments and features.
+
+    def _is_worn(self, i: int) -> bool:
+        phrase = self.phrases[i]
+        governor = self._list_governor(i)
+        lead = self.phrases[self._list_lead(i)]
+        if governor in self.words.group("wearing") or lead.possessive or phrase.possessive or phrase.possessor is not None:
+            return True
+        if governor in ("with", "in"):
+            return self._owner(i) is not None
+        return False
+
+    def _feature(self, i: int, phrase: Phrase) -> Mention:
+        seen, nouns = modifiers(phrase, self.words)
+        noun = " ".join(nouns)
+        head = nouns[-1] if nouns else ""
+        place = self.words.covers.get(head) or self.words.covers.get(phrase.head)
+        shown = bool(seen) or place in ("face", "sight", "head", "neck", "upper", "lower", "feet") or head in (
+            "braids", "curls", "ponytail", "pigtails", "bun", "dreadlocks", "freckles", "tattoos", "tattoo", "scar")
+        attrs = [" ".join([*seen, noun])] if shown and (place or self.words.noun_class(noun) == "garment") else []
+        if phrase.possessive and not seen:
+            attrs = []  # "adjusts his hat" tells nothing of its look
+        return Mention("feature", i, phrase.sentence, attrs=attrs, pronoun=phrase.possessive)
+
+    def _owner(self, i: int) -> int | None:
+        """Return the phrase that a worn phrase belongs to: the nearest character, or the subject after a comma."""
+        phrase = self.phrases[i]
+        if phrase.possessor is not None:
+            return phrase.possessor
+        first = self._list_lead(i)
+        lead = self.phrases[first]
+        if first == 0:
+            return None
+        previous = self.phrases[first - 1]
+        direct = self._between(previous, lead)
+        if lead.governor in ("with", "in") and len(direct) == 1 and not self._can_own(first - 1):
+            if lead.governor == "with" or self._inside(first):
+                return None  # "a table with a cloth"
+        candidates = [k for k in range(first - 1, -1, -1) if self.phrases[k].sentence == phrase.sentence and self._can_own(k)]
+        if not candidates:
+            return None
+        if "," in direct and candidates:
+            return candidates[-1]
+        return candidates[0]
+
+    def _inside(self, i: int) -> bool:
+        return self.words.noun_class(self.phrases[i].compound) not in ("garment", "body")
+
+    def _can_own(self, i: int) -> bool:
+        phrase = self.phrases[i]
+        mention = self.mentions.get(i)
+        return bool(phrase.pronoun and phrase.pronoun != "it") or (mention is not None and mention.role == "character")
+
+    def _attach(self, i: int) -> None:
+        mention = self.mentions[i]
+        owner = self._owner(i)
+        if owner is not None and owner in self.mentions:
+            mention.owner = self.mentions[owner]
+            if mention.owner.role != "pronoun":
+                mention.owner.attrs.extend(attr for attr in mention.attrs if attr not in mention.owner.attrs)
+                mention.attrs = []
+
+    # Names and descriptions of one and the same.
+
+    def _appositions(self) -> None:
+        """Join "Mia, a young woman", "a dog named Rex", "the robot, Pip,", "Mia is a young woman"."""
+        order = sorted(i for i in self.mentions if self.mentions[i].role in ("character", "object"))
+        for left, right in zip(order, order[1:], strict=False):
+            if left not in self.mentions:
+                continue
+            first, second = self.mentions[left], self.mentions[right]
+            if first.sentence != second.sentence or self._has_features_between(left, right) is None:
+                continue
+            if self._are_one(left, right):
+                if second.name and not first.name:
+                    first.name = second.name
+                first.definite = first.definite or (bool(first.name) and second.definite)
+                first.descriptions.extend(d for d in second.descriptions if d not in first.descriptions)
+                first.attrs.extend(attr for attr in second.attrs if attr not in first.attrs)
+                first.gender = first.gender or second.gender
+                if first.kind_of == "person" and second.descriptions:
+                    first.kind_of, first.role = second.kind_of, second.role
+                for mention in self.mentions.values():
+                    if mention.owner is second:
+                        mention.owner = first
+                del self.mentions[right]
+
+    def _has_features_between(self, left: int, right: int) -> bool | None:
+        """Return whether only features stand between two mentions; none when something else does."""
+        inner = [k for k in range(left + 1, right)]
+        if any(k not in self.mentions or self.mentions[k].role != "feature" for k in inner):
+            return None
+        return bool(inner)
+
+    def _are_one(self, left: int, right: int) -> bool:
+        one, two = self.phrases[left], self.phrases[right]
+        first, second = self.mentions[left], self.mentions[right]
+        between = self._between(one, two)
+        if between in (["named"], ["called"], ["nicknamed"], [",", "named"], [",", "called"]):
+            return bool(second.name)
+        if first.name and second.name:
+            return False
+        last = between[-1] if between else ""
+        indefinite = bool({"a", "an"} & {*two.determiners}) and not second.newcomer
+        if between == ["is"]:
+            return indefinite and bool(first.name)
+        if last not in APPOSITION_MARKS:
+            return False
+        if self._is_list(right):
+            return False
+        if first.name or first.descriptions:
+            if second.name and between == [last]:
+                return first.role == second.role or first.kind_of in ANIMATE
+            if between == [last] and first.name and second.definite:
+                return second.role == "character"
+            if between == [last] and (first.role == "character" or first.name):
+                return indefinite and (bool(first.name) or first.role == second.role)
+        return False
+
+    def _is_list(self, right: int) -> bool:
+        """Tell whether another character follows by comma or "and": then it is a list, not an apposition."""
+        phrase = self.phrases[right]
+        for k in range(right + 1, len(self.phrases)):
+            follower = self.phrases[k]
+            between = self._between(phrase, follower)
+            if follower.sentence != phrase.sentence or len(between) > 2 or not between or not set(between) <= {",", "and"}:
+                return False
+            mention = self.mentions.get(k)
+            if mention is not None and mention.role == "character":
+                return "and" in between
+            phrase = follower
+        return False

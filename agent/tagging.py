@@ -1,0 +1,137 @@
+"""From a text to tagged tokens: words, sentences, parts of speech and lemmas.
+
+The tags are those of the Hanover Tagger's English model (BNC basic tags: ``NN1`` singular noun, ``NP0`` proper noun,
+``AJ0`` adjective, ``VVZ`` verb form, ``PNP`` pronoun, ``DPS`` possessive …), which comes inside its package. This module
+corrects what a tagger of general English gets wrong in prompts (names at the start of a sentence, possessive "'s"); it
+knows nothing of phrases or entities. Text in other scripts becomes ``FOREIGN`` tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+LONGEST_WORD = 40
+"""Longer "words" are no English; the tagger's cost grows with the square of a word's length."""
+LONGEST_SENTENCE = 120
+"""Tokens tagged together."""
+
+_TOKEN = re.compile(
+    r"(?:Dr|Mr|Mrs|Ms|Prof|Capt|Sgt|St|Lt)\.(?=\s)"
+    r"|[^\W\d_]+(?:-[^\W_]+)*"
+    r"|'(?:s|re|ll|ve|d|m)\b"
+    r"|\d+(?:[.,]\d+)*(?:-[^\W\d_]+)*"
+    r"|\S"
+)
+_LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
+_TITLE = re.compile(r"(?:Dr|Mr|Mrs|Ms|Prof|Capt|Sgt|St|Lt)\.$")
+
+
+@dataclass(frozen=True)
+class Token:
+    """A word or a mark of a text, with its tag, lemma and the number of its sentence."""
+
+    text: str
+    tag: str
+    lemma: str
+    sentence: int
+
+    @property
+    def lower(self) -> str:
+        """The token in lower case."""
+        return self.text.lower()
+
+    @property
+    def is_noun(self) -> bool:
+        """A common or proper noun."""
+        return self.tag in ("NN0", "NN1", "NN2", "NP0")
+
+    @property
+    def is_verb(self) -> bool:
+        """Any form of a verb."""
+        return self.tag.startswith("V")
+
+
+@lru_cache(maxsize=1)
+def _tagger() -> Any:
+    from HanTa.HanoverTagger import HanoverTagger
+
+    return HanoverTagger("morphmodel_en.pgz")
+
+
+@lru_cache(maxsize=8192)
+def may_be_verb(word: str) -> bool:
+    """Tell whether a word can be a finite verb, however it was tagged ("watches", "stand")."""
+    if len(word) > LONGEST_WORD or not _LATIN.match(word):
+        return False
+    return any(mark in ("VVZ", "VVB", "VVD") for mark, _ in _tagger().tag_word(word, casesensitive=False))
+
+
+def split(text: str) -> list[list[str]]:
+    """Split a text into sentences of tokens."""
+    sentences: list[list[str]] = [[]]
+    for found in _TOKEN.finditer(text.replace("’", "'")):
+        word = found.group()
+        sentences[-1].append(word)
+        if word in ".!?;。！？；" or len(sentences[-1]) >= LONGEST_SENTENCE:
+            sentences.append([])
+    return [sentence for sentence in sentences if sentence]
+
+
+def tag(text: str, known_names: Collection[str] = ()) -> list[Token]:
+    """Return the tagged tokens of a text.
+
+    Args:
+        text: any text.
+        known_names: words that are names in this story, whatever else they mean ("Rose").
+    """
+    names = {word for name in known_names for word in name.split()}
+    sentences = split(text)
+    # A word that is capitalised in mid-sentence is a name at the start of a sentence too.
+    names |= {
+        word for sentence in sentences for before, word in zip(sentence, sentence[1:], strict=False)
+        if word[0].isupper() and word[1:].islower() and before not in ('"', "'", "“", ":")
+    }
+    tokens: list[Token] = []
+    for number, sentence in enumerate(sentences):
+        tokens.extend(_tag_sentence(sentence, number, names))
+    return tokens
+
+
+def _tag_sentence(words: list[str], number: int, names: Collection[str]) -> list[Token]:
+    plain = [word if len(word) <= LONGEST_WORD and (_LATIN.match(word) or not word[0].isalpha()) else "." for word in words]
+    tagged = _tagger().tag_sent(plain, taglevel=1)
+    tokens = []
+    for i, (word, (_, lemma, mark)) in enumerate(zip(words, tagged, strict=True)):
+        if plain[i] != word:
+            mark = "FOREIGN"
+        elif word == "'s":
+            mark = "VBZ" if i and tagged[i - 1][2] in ("PNP", "EX0") else "POS"
+        elif _TITLE.match(word) or (word in names and word[0].isupper() and mark != "PNP"):
+            mark = "NP0"
+        elif word.isupper() and len(word) > 1:
+            mark, lemma = "NN1", word  # "AI", "TV"
+        elif word[0].isupper() and i and mark in ("NN1", "NN2", "AJ0", "UNC", "VVB", "VVI", "ITJ", "NN0"):
+            mark = "NP0"
+        elif word[0].isupper() and not i and mark in ("NN1", "NN0", "UNC") and _stands_alone(tagged):
+            mark = "NP0"
+        elif mark in ("UNC", "ITJ") and word.isalpha():
+            mark = "NN1"
+        lemma = str(lemma).lower() if mark != "NP0" else word
+        if mark == "NN2" and lemma.endswith("ie") and word.endswith("ies") and len(word) > 5:
+            lemma = lemma[:-2] + "y"
+        tokens.append(Token(word, mark, lemma, number))
+    return tokens
+
+
+def _stands_alone(tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether a sentence begins with a bare singular noun that acts, as only a name does ("Rose waves")."""
+    if len(tagged) < 3:
+        return False
+    word, _, after = tagged[1]
+    if after == "NN2":
+        return may_be_verb(word) and not tagged[2][2].startswith("V")
+    return after in ("VVZ", "VVD", "VBZ", "VHZ", "VDZ") or (word == "," and tagged[2][2] == "AT0")
