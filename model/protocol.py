@@ -1,0 +1,152 @@
+"""What every video model offers: open a stream, generate chunk after chunk, score what leaves the window.
+
+A `VideoModel` holds weights and is shared; a `Stream` is one running video (cache, position, random state). Neither
+knows of prompts' entities, of the bank or of LangGraph: the caller hands in a text and the memory frames to attend to,
+and gets back pictures and, once the window is full, the chunk that left it.
+
+Shapes: a latent chunk is ``[frames=3, channels, height, width]``; keys and values are
+``[layers, frames, tokens, heads, head_dim]``, without rotary position; pictures are uint8 ``[n, height, width, 3]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Pictures = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class VideoSpec:
+    """The fixed facts of a video model's output, in pixels, pictures per second and frames."""
+
+    width: int
+    height: int
+    fps: int
+    latent_channels: int
+    latent_height: int
+    latent_width: int
+    chunk_frames: int = 3
+    pictures_per_latent: int = 4
+
+    @property
+    def chunk_pictures(self) -> int:
+        """Pictures in a chunk."""
+        return self.chunk_frames * self.pictures_per_latent
+
+    @property
+    def chunk_seconds(self) -> float:
+        """Playing time of a chunk in seconds."""
+        return self.chunk_pictures / self.fps
+
+
+@dataclass(frozen=True)
+class MemoryFrame:
+    """One latent frame handed to the attention context: its id, latent and un-rotated keys/values.
+
+    ``latent`` is ``[channels, height, width]``; ``keys`` and ``values`` are ``[layers, tokens, heads, head_dim]``.
+    ``index`` is the chunk it came from and ``frame`` its place there, so that a frame that is also in the sink or in
+    the local window is attended once.
+    """
+
+    frame_id: str
+    index: int
+    frame: int
+    latent: torch.Tensor
+    keys: torch.Tensor
+    values: torch.Tensor
+
+
+@dataclass(frozen=True)
+class EvictedChunk:
+    """A chunk that has just left the local window, with what scoring and the bank need of it.
+
+    ``latents`` ``[frames, channels, height, width]``; ``keys``/``values`` ``[layers, frames, tokens, heads,
+    head_dim]``; ``queries`` the text cross-attention queries of its clean pass at the scoring layers,
+    ``[scoring layers, frames, tokens, heads, head_dim]``; ``pictures`` one picture a latent frame.
+    """
+
+    index: int
+    latents: torch.Tensor
+    keys: torch.Tensor
+    values: torch.Tensor
+    queries: torch.Tensor
+    pictures: Pictures
+
+    def frame(self, frame: int, frame_id: str) -> MemoryFrame:
+        """Return latent frame ``frame`` as a memory frame under ``frame_id`` (tensors are copied out of the chunk)."""
+        return MemoryFrame(
+            frame_id,
+            self.index,
+            frame,
+            self.latents[frame].clone(),
+            self.keys[:, frame].clone(),
+            self.values[:, frame].clone(),
+        )
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A generated chunk: latents, decoded pictures, the chunk that it pushed out, and what it cost.
+
+    ``attended`` are the ids of the memory frames in its attention context; ``seconds`` has ``denoise``, ``clean`` and
+    ``decode``.
+    """
+
+    index: int
+    latents: torch.Tensor
+    pictures: Pictures
+    evicted: EvictedChunk | None
+    attended: list[str]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Stream(Protocol):
+    """One running video. Per chunk: `generate`; at a prompt switch: `set_prompt` first; at the end: `finalize`."""
+
+    index: int
+    """Chunks finished so far: the index of the next one."""
+
+    def set_prompt(self, text: str) -> None:
+        """Let the following chunks be governed by ``text``."""
+
+    def generate(self, memory: Sequence[MemoryFrame] = ()) -> Chunk:
+        """Generate the next chunk, attending to sink, ``memory``, local and itself.
+
+        Raises:
+            ModelError: no prompt was set, or more memory frames were given than the model has slots for.
+        """
+
+    def finalize(self) -> None:
+        """Release the cache; the stream cannot generate any more."""
+
+
+class VideoModel(Protocol):
+    """A video model's weights and the ways to use them; shared by all streams of a process."""
+
+    name: str
+    spec: VideoSpec
+    memory_slots: int
+
+    def open(self, seed: int) -> Stream:
+        """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""
+
+    def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
+        """Score each latent frame for each phrase by the model's own text cross-attention.
+
+        Returns:
+            ``[frames, phrases]`` in 0..1: how visible what the phrase describes is in the frame. Padding is excluded.
+        """
+
+
+class Loader(Protocol):
+    """Loads a video model; registered under a preset's ``model.name``."""
+
+    def __call__(self, weights: Path | None, device: str) -> VideoModel:
+        """Load weights (``None``: those shipped with memreel) onto a device."""

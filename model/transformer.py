@@ -1,0 +1,258 @@
+"""The video diffusion transformer: one class for all sizes, with Wan 2.1's block structure and parameter names.
+
+A block is self-attention with three-axis rotary positions and RMS-normalised queries and keys, cross-attention to the
+text, and a feed-forward net; each frame's timestep modulates it (adaLN). What is particular here is the attention
+context: `forward` takes keys and values of earlier frames, already laid out by a cache, next to the current frames'
+own. It knows nothing of chunks, prompts or memory; `memreel.model.cache` lays contexts out.
+
+Shapes: latents ``[batch, frames, channels, height, width]``, tokens ``[batch, frames * rows * columns, dim]``, keys and
+values ``[batch, tokens, heads, head_dim]``; timesteps run from 0 (clean) to 1000 (noise).
+Source of the structure: Wan: Open and Advanced Large-Scale Video Generative Models (2025), §4.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from memreel.model.rotary import rotate
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of a video transformer; Wan 2.1 1.3B is (1536, 12, 30, 8960, 256, 4096)."""
+
+    dim: int
+    heads: int
+    layers: int
+    ffn_dim: int
+    freq_dim: int
+    text_dim: int
+    latent_channels: int = 16
+    patch: tuple[int, int, int] = (1, 2, 2)
+    eps: float = 1e-6
+
+    @property
+    def head_dim(self) -> int:
+        """Width of an attention head."""
+        return self.dim // self.heads
+
+
+class TextContext(NamedTuple):
+    """A text as each block's cross-attention sees it: keys, values ``[layers][batch, tokens, heads, head_dim]``."""
+
+    keys: list[torch.Tensor]
+    values: list[torch.Tensor]
+    mask: torch.Tensor | None
+    """``[batch, tokens]``, True where there is text; None where every token counts."""
+
+
+class FrameContext(NamedTuple):
+    """Earlier frames as each block's self-attention sees them: keys (rotated) and values, one tensor a layer."""
+
+    keys: list[torch.Tensor]
+    values: list[torch.Tensor]
+
+
+class Written(NamedTuple):
+    """What a clean pass writes down: keys (un-rotated), values, and text queries of every layer, one tensor a layer."""
+
+    keys: list[torch.Tensor]
+    values: list[torch.Tensor]
+    queries: list[torch.Tensor]
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm over all heads' channels, computed in float32."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise the last axis."""
+        wide = x.float()
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps) * self.weight).to(x.dtype)
+
+
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Scaled dot-product attention on ``[batch, tokens, heads, head_dim]``; ``mask`` is over keys ``[batch, keys]``."""
+    bias = None if mask is None else mask[:, None, None, :]
+    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=bias)
+    return out.transpose(1, 2).flatten(2)
+
+
+class Attention(nn.Module):
+    """The projections of one attention: q, k, v, o and the norms of q and k."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.q = nn.Linear(config.dim, config.dim)
+        self.k = nn.Linear(config.dim, config.dim)
+        self.v = nn.Linear(config.dim, config.dim)
+        self.o = nn.Linear(config.dim, config.dim)
+        self.norm_q = RMSNorm(config.dim, config.eps)
+        self.norm_k = RMSNorm(config.dim, config.eps)
+
+    def query(self, x: torch.Tensor) -> torch.Tensor:
+        """Project tokens to normalised queries ``[batch, tokens, heads, head_dim]``."""
+        return self.norm_q(self.q(x)).unflatten(-1, (self.heads, -1))
+
+    def key_value(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Project tokens to normalised keys and to values."""
+        return self.norm_k(self.k(x)).unflatten(-1, (self.heads, -1)), self.v(x).unflatten(-1, (self.heads, -1))
+
+
+class Block(nn.Module):
+    """One transformer block, in the pieces between its two attentions so that each piece can be compiled."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.dim, self.eps = config.dim, config.eps
+        self.self_attn = Attention(config)
+        self.cross_attn = Attention(config)
+        self.norm3 = nn.LayerNorm(config.dim, config.eps)
+        self.ffn = nn.Sequential(
+            nn.Linear(config.dim, config.ffn_dim), nn.GELU("tanh"), nn.Linear(config.ffn_dim, config.dim)
+        )
+        self.modulation = nn.Parameter(torch.randn(1, 6, config.dim) / config.dim**0.5)
+
+    def _modulated(self, x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(x.float(), (self.dim,), eps=self.eps) * (1 + scale) + shift
+
+    def before(
+        self, x: torch.Tensor, modulation: torch.Tensor, turn: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return rotated queries, rotated keys, un-rotated keys and values of tokens ``[batch, frames, tokens, dim]``."""
+        shift, scale = self._parts(modulation)[:2]
+        h = self._modulated(x, shift, scale).to(self.self_attn.q.weight.dtype).flatten(1, 2)
+        q = self.self_attn.query(h)
+        k, v = self.self_attn.key_value(h)
+        return rotate(q, turn), rotate(k, turn), k, v
+
+    def between(self, x: torch.Tensor, attended: torch.Tensor, modulation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add what self-attention found; return the tokens and their text queries."""
+        gate = self._parts(modulation)[2]
+        x = x + self.self_attn.o(attended).view(x.shape) * gate
+        norm = self.norm3
+        h = F.layer_norm(x, (self.dim,), norm.weight.float(), norm.bias.float(), self.eps)
+        h = h.to(self.cross_attn.q.weight.dtype).flatten(1, 2)
+        return x, self.cross_attn.query(h)
+
+    def after(self, x: torch.Tensor, attended: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
+        """Add what text cross-attention found, then the feed-forward net."""
+        shift, scale, gate = self._parts(modulation)[3:]
+        x = x + self.cross_attn.o(attended).view(x.shape)
+        h = self._modulated(x, shift, scale).to(self.cross_attn.q.weight.dtype)
+        return x + self.ffn(h) * gate
+
+    def _parts(self, modulation: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(part.unsqueeze(2) for part in (self.modulation.float() + modulation).unbind(2))
+
+
+class Head(nn.Module):
+    """The last projection, from tokens to latent patches, modulated by the timestep."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.dim, self.eps = config.dim, config.eps
+        self.head = nn.Linear(config.dim, math.prod(config.patch) * config.latent_channels)
+        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
+
+    def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        """Project tokens ``[batch, frames, tokens, dim]`` under the time embedding ``[batch, frames, dim]``."""
+        shift, scale = (self.modulation.float() + time.unsqueeze(2)).unbind(2)
+        h = F.layer_norm(x.float(), (self.dim,), eps=self.eps) * (1 + scale.unsqueeze(2)) + shift.unsqueeze(2)
+        return self.head(h.to(self.head.weight.dtype))
+
+
+class VideoTransformer(nn.Module):
+    """Predicts the flow velocity of latent frames, given their text and the frames before them."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        """Build with random weights; parameter names are those of the original Wan checkpoints."""
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.patch_embedding = nn.Conv3d(config.latent_channels, dim, config.patch, stride=config.patch)
+        self.text_embedding = nn.Sequential(nn.Linear(config.text_dim, dim), nn.GELU("tanh"), nn.Linear(dim, dim))
+        self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.head = Head(config)
+        self._start()
+
+    def _start(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.zeros_(self.head.head.weight)
+
+    def text_context(self, states: torch.Tensor, mask: torch.Tensor | None) -> TextContext:
+        """Project text states ``[batch, tokens, text_dim]`` once for all blocks; ``mask`` is True on text."""
+        text = self.text_embedding(states)
+        pairs = [block.cross_attn.key_value(text) for block in self.blocks]
+        return TextContext([k for k, _ in pairs], [v for _, v in pairs], mask)
+
+    def embed_time(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return time embedding ``[batch, frames, dim]`` and block modulation ``[batch, frames, 6, dim]``, float32."""
+        half = self.config.freq_dim // 2
+        rate = torch.exp(-math.log(10_000.0) * torch.arange(half, device=timesteps.device, dtype=torch.float32) / half)
+        angle = timesteps.float().unsqueeze(-1) * rate
+        waves = torch.cat((angle.cos(), angle.sin()), dim=-1).to(self.time_embedding[0].weight.dtype)
+        time = self.time_embedding(waves)
+        return time.float(), self.time_projection(time).float().unflatten(-1, (6, -1))
+
+    def patchify(self, latents: torch.Tensor) -> torch.Tensor:
+        """Embed latents as tokens ``[batch, frames, tokens a frame, dim]``."""
+        tokens = self.patch_embedding(latents.transpose(1, 2).to(self.patch_embedding.weight.dtype))
+        return tokens.permute(0, 2, 3, 4, 1).flatten(2, 3)
+
+    def unpatchify(self, tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """Turn projected tokens ``[batch, frames, tokens, patch * channels]`` into latents."""
+        _, rows, columns = self.config.patch
+        grid = tokens.unflatten(2, (height // rows, width // columns)).unflatten(-1, (rows, columns, -1))
+        return grid.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+
+    def forward(
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        text: TextContext,
+        turn: torch.Tensor,
+        context: FrameContext | None = None,
+        written: Written | None = None,
+    ) -> torch.Tensor:
+        """Return the velocity of ``latents``; write keys, values and queries into ``written`` where it is given.
+
+        Args:
+            latents: ``[batch, frames, channels, height, width]``; all frames attend to each other.
+            timesteps: ``[batch, frames]``, 0..1000.
+            text: the prompt of each batch row (`text_context`).
+            turn: rotation of the tokens' time, row and column (`memreel.model.rotary.rotation`).
+            context: earlier frames to attend to.
+            written: lists to append to, for a clean pass.
+        """
+        x = self.patchify(latents).float()
+        time, modulation = self.embed_time(timesteps)
+        for i, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            q, turned, k, v = block.before(x, modulation, turn)
+            keys, values = turned, v
+            if context is not None:
+                keys, values = torch.cat((context.keys[i], keys), 1), torch.cat((context.values[i], values), 1)
+            x, query = block.between(x, attend(q, keys, values), modulation)
+            x = block.after(x, attend(query, text.keys[i], text.values[i], text.mask), modulation)
+            if written is not None:
+                written.keys.append(k)
+                written.values.append(v)
+                written.queries.append(query)
+        return self.unpatchify(self.head(x, time), latents.shape[-2], latents.shape[-1]).float()

@@ -1,0 +1,244 @@
+"""Training samples: a chunk to be generated, with the sink, memory and local frames that it may attend to.
+
+A sample is a moment of a story as a stream would meet it: which frames lie in its attention context, what each of them
+shows and under which prompt it was made. Workers describe samples as shape tables and texts; painting and encoding
+happen on the training device. All samples of a batch share a layout (how many frames of each part), so that attention
+needs no mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from memreel.model.minilm import SentenceEncoder
+from memreel.model.sketch.text import MAX_TOKENS
+from memreel.world import palette
+from memreel.world.draw import PARAMS
+from memreel.world.shapes import table
+from memreel.world.stories import Story, make_story
+
+CHUNK = 3
+FPS = 16
+SHAPES = 80
+Layouts = tuple[tuple[tuple[int, int, int], float], ...]
+LAYOUTS: Layouts = (
+    ((3, 3, 6), 0.70),
+    ((3, 2, 6), 0.05),
+    ((3, 1, 6), 0.05),
+    ((3, 0, 6), 0.06),
+    ((3, 0, 3), 0.03),
+    ((3, 0, 0), 0.04),
+    ((0, 0, 0), 0.07),
+)
+"""(sink, memory, local) frames and how often each occurs."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A latent frame of a story: its scene, its chunk in the scene and its place in the chunk."""
+
+    scene: int
+    chunk: int
+    frame: int
+
+    def times(self) -> list[float]:
+        """Return the seconds, from the scene's start, of the frame's four pictures."""
+        first = (self.chunk * CHUNK + self.frame) * 4
+        return [(first + i) / FPS for i in range(4)]
+
+
+@dataclass
+class Sample:
+    """A target chunk with its context; ``reentry`` holds who comes back unseen in sink and local, named only."""
+
+    story: Story
+    context: list[Moment]
+    target: list[Moment]
+    enriched: bool
+    described: set[int]
+    reentry: set[int]
+
+    def text(self, scene: int) -> str:
+        """Return the text that governs a scene in this sample."""
+        found = self.story.scenes[scene]
+        return found.enriched if self.enriched else found.text
+
+
+def chunk_frames(scene: int, chunk: int) -> list[Moment]:
+    """Return the three frames of a chunk."""
+    return [Moment(scene, chunk, f) for f in range(CHUNK)]
+
+
+class Timeline:
+    """A story cut into chunks: ``order`` lists (scene, chunk) over the video."""
+
+    def __init__(self, random: Random, story: Story, chunks: tuple[int, int] = (6, 14)) -> None:
+        self.story = story
+        self.lengths = [random.randint(*chunks) for _ in story.scenes]
+        self.order = [(s, c) for s, n in enumerate(self.lengths) for c in range(n)]
+
+    def visible(self, scene: int, chunk: int) -> set[int]:
+        """Return who is wholly in the picture in the middle of a chunk."""
+        return self.story.visible(scene, (chunk + 0.5) * CHUNK * 4 / FPS)
+
+
+def _returns(line: Timeline) -> list[int]:
+    """Return the scenes to which somebody comes back by name only, unseen in the scene before and the first chunk."""
+    story = line.story
+    out: list[int] = []
+    met: set[int] = set()
+    hidden = line.visible(0, 0)
+    for s, scene in enumerate(story.scenes):
+        near = hidden | (set(story.scenes[s - 1].present()) if s else set())
+        if s and any(k in met and not told and k not in near and k in scene.present() for k, told in scene.mentions.items()):
+            out.append(s)
+        met |= set(scene.mentions)
+    return out
+
+
+def _pick_target(random: Random, line: Timeline, local: int, sink: int, roll: float) -> int | None:
+    """Choose the target chunk: half of them returns, a fifth other scene starts, the rest anywhere; None: no return."""
+    if sink == 0:
+        return 0
+    if local < 6:
+        return 1 + local // CHUNK
+    if roll < 0.58:
+        back = _returns(line)
+        if not back:
+            return None
+        s = random.choice(back)
+        chunk = 0 if line.story.scenes[s].cut else random.choice((0, 1, 1, 2))
+        chunk = random.choice((0, 0, 0, 0, 0, 1)) if chunk == 0 else chunk
+        return max(3, line.order.index((s, min(chunk, line.lengths[s] - 1))))
+    if roll < 0.78:
+        s = random.randrange(1, len(line.lengths))
+        return max(3, line.order.index((s, min(random.choice((0, 0, 1, 2, 3)), line.lengths[s] - 1))))
+    return random.randrange(3, len(line.order))
+
+
+def _recall(random: Random, line: Timeline, index: int, count: int) -> list[Moment]:
+    """Choose memory frames as a bank would: each entity of the prompt covered, described and alone preferred."""
+    story = line.story
+    scene = line.order[index][0]
+    past = line.order[1 : max(1, index - 2)]
+    anything = [Moment(s, c, random.randrange(CHUNK)) for s, c in past]
+    if not anything or random.random() < 0.06:
+        return [random.choice(anything) if anything else Moment(0, 0, i) for i in range(count)]
+    now = story.scenes[scene]
+    wanted = list(now.mentions) + [e.key for e in now.exits if e.told]
+    random.shuffle(wanted)
+    chosen: list[Moment] = []
+    for _ in range(2):
+        for key in wanted:
+            options = [(s, c) for s, c in past if key in story.scenes[s].present() and s != scene or (s == scene and random.random() < 0.3)]
+            random.shuffle(options)
+            options.sort(
+                key=lambda o: (
+                    (1.0 if story.scenes[o[0]].mentions.get(key, False) else 0.0)
+                    - 0.3 * len(story.scenes[o[0]].present())
+                    + random.random() * 0.9
+                ),
+                reverse=True,
+            )
+            for s, c in options[:6]:
+                if key in line.visible(s, c) and Moment(s, c, 1) not in chosen:
+                    chosen.append(Moment(s, c, random.randrange(CHUNK)))
+                    break
+            if len(chosen) >= count:
+                break
+    while len(chosen) < count:
+        chosen.append(random.choice(anything))
+    chosen = chosen[:count]
+    random.shuffle(chosen)
+    return chosen
+
+
+def make_sample(
+    random: Random, layout: tuple[int, int, int], held_out: bool = False, enriched: bool | None = None
+) -> Sample:
+    """Invent a story and pick a chunk of it with the context of the given layout."""
+    sink, memory, local = layout
+    roll = random.random()
+    index: int | None = None
+    while index is None:
+        story = make_story(random, scenes=random.choice((4, 5, 6)), held_out=held_out)
+        line = Timeline(random, story)
+        index = _pick_target(random, line, local, sink, roll)
+    scene, chunk = line.order[index]
+    context: list[Moment] = []
+    if sink:
+        context += chunk_frames(*line.order[0])
+    remembered = _recall(random, line, index, memory) if memory else []
+    context += remembered
+    for back in range(local // CHUNK, 0, -1):
+        context += chunk_frames(*line.order[index - back])
+    now = story.scenes[scene]
+    near: set[int] = set()
+    for s, c in {line.order[0], *line.order[max(0, index - local // CHUNK) : index]}:
+        near |= line.visible(s, c) | {e.key for e in story.scenes[s].exits}
+    met = {k for s in story.scenes[:scene] for k in s.mentions}
+    present = set(now.present())
+    return Sample(
+        story,
+        context,
+        chunk_frames(scene, chunk),
+        random.random() < 0.5 if enriched is None else enriched,
+        described={k for k in present if now.mentions.get(k) and k not in met},
+        reentry={k for k in present if not now.mentions.get(k, True) and k not in near and k in met},
+    )
+
+
+def collate(samples: list[Sample], encoder: SentenceEncoder) -> dict[str, torch.Tensor]:
+    """Describe a batch as tensors: shape tables and places of every picture, tokens of every distinct prompt."""
+    texts: dict[str, int] = {}
+    tables: list[npt.NDArray[np.float32]] = []
+    places: list[int] = []
+    owner: list[list[int]] = []
+    for sample in samples:
+        row = []
+        for moment in sample.context + sample.target:
+            row.append(texts.setdefault(sample.text(moment.scene), len(texts)))
+            for t in moment.times():
+                tables.append(table(sample.story.rows(moment.scene, t)[:SHAPES]))
+                places.append(palette.PLACES.index(sample.story.scenes[moment.scene].place))
+        owner.append(row)
+    most = -(-max(len(t) for t in tables) // 8) * 8
+    packed = np.zeros((len(tables), most, PARAMS), dtype=np.float16)
+    packed[:, :, 2:4] = 1.0
+    for i, rows in enumerate(tables):
+        if len(rows):
+            packed[i, : len(rows)] = rows
+    ids, mask = encoder.tokenize(list(texts), MAX_TOKENS)
+    extra = -ids.shape[1] % 8
+    return {
+        "tables": torch.from_numpy(packed),
+        "places": torch.tensor(places),
+        "owner": torch.tensor(owner),
+        "ids": torch.nn.functional.pad(ids, (0, extra)),
+        "mask": torch.nn.functional.pad(mask, (0, extra)),
+        "context": torch.tensor(len(samples[0].context)),
+    }
+
+
+class Batches(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
+    """An endless stream of batches, seeded by (seed, worker); only tokenises, so it needs no weights."""
+
+    def __init__(self, batch: int, seed: int, tokenizer: Any, layouts: Layouts = LAYOUTS) -> None:
+        self.batch, self.seed, self.tokenizer, self.layouts = batch, seed, tokenizer, layouts
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        info = torch.utils.data.get_worker_info()
+        random = Random(self.seed * 1009 + (info.id if info else 0))
+        torch.set_num_threads(1)
+        encoder = SentenceEncoder.__new__(SentenceEncoder)
+        encoder.device, encoder.tokenizer = "cpu", self.tokenizer
+        while True:
+            layout = random.choices([k for k, _ in self.layouts], [w for _, w in self.layouts])[0]
+            yield collate([make_sample(random, layout) for _ in range(self.batch)], encoder)
