@@ -1,21 +1,25 @@
-"""The graph, put together: nodes, entry, schemas. The edges stand in the nodes' return types.
+"""The graph, put together: nodes, edges, schemas.
 
+The edges are drawn here rather than returned by the nodes as commands, because LangGraph computes them again when a
+state is edited: after `update_state`, or an edit in Studio, the run goes on where it stood; with commands it would end.
 Assembling loads no model and opens no file; that happens when a run's first node executes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
-from langgraph.graph import START, StateGraph
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Checkpointer
 
 from memreel.configs import load_config
 from memreel.configs.schema import RunConfig
-from memreel.graph.binding import Node, bind
+from memreel.graph.binding import Node, Write, bind
 from memreel.graph.context import RunContext
 from memreel.graph.state import MemreelInput, MemreelState
 from memreel.nodes.generate_chunk import generate_chunk
@@ -24,7 +28,7 @@ from memreel.nodes.merge_video import merge_video
 from memreel.nodes.open_video import open_video
 from memreel.nodes.parse_prompt import parse_prompt
 from memreel.nodes.retrieve_memory import retrieve_memory
-from memreel.nodes.update_memory import update_memory
+from memreel.nodes.update_memory import after_update_memory, update_memory
 
 Graph = CompiledStateGraph[MemreelState, RunContext, MemreelInput, MemreelState]
 
@@ -37,6 +41,15 @@ NODES: dict[str, Node] = {
     "update_memory": update_memory,
     "merge_video": merge_video,
 }
+EDGES = (
+    (START, "open_video"),
+    ("open_video", "parse_prompt"),
+    ("parse_prompt", "match_entities"),
+    ("match_entities", "retrieve_memory"),
+    ("retrieve_memory", "generate_chunk"),
+    ("generate_chunk", "update_memory"),
+    ("merge_video", END),
+)
 STEPS = 10**9
 """A video may be as long as its script: LangGraph's guard against endless loops is not to end it."""
 
@@ -57,12 +70,18 @@ def build_graph(config: RunConfig | str | None = None, checkpointer: Checkpointe
         UserError: the configuration is wrong.
     """
     settings = config if isinstance(config, RunConfig) else load_config(config or "sketch")
+    graph = _builder(settings).compile(checkpointer=checkpointer, name="memreel", **compile_args)
+    return graph.with_config(recursion_limit=STEPS)
+
+
+def _builder(config: RunConfig, write: Write | None = None) -> StateGraph[MemreelState, RunContext, MemreelInput]:
     builder = StateGraph(MemreelState, context_schema=RunContext, input_schema=MemreelInput)
     for name, node in NODES.items():
-        builder.add_node(name, bind(node, settings))
-    builder.add_edge(START, "open_video")
-    graph = builder.compile(checkpointer=checkpointer, name="memreel", **compile_args)
-    return graph.with_config(recursion_limit=STEPS)
+        builder.add_node(name, bind(node, config, write))
+    for source, target in EDGES:
+        builder.add_edge(source, target)
+    builder.add_conditional_edges("update_memory", after_update_memory)
+    return builder
 
 
 def as_node(
@@ -91,11 +110,15 @@ def as_node(
     Raises:
         UserError: the configuration is wrong.
     """
-    graph = build_graph(config)
+    settings = config if isinstance(config, RunConfig) else load_config(config or "sketch")
     context = RunContext(out=str(out), seed=seed)
 
     def memreel_video(state: Mapping[str, Any]) -> dict[str, Any]:
-        given: MemreelInput = {"prompts": list(state[prompts])}
+        # In the outer node's own context, or LangGraph would take the events for those of a subgraph and hold them back.
+        outer, outer_write = copy_context(), get_stream_writer()
+        inner = _builder(settings, lambda event: outer.run(outer_write, event)).compile(name="memreel")
+        graph = inner.with_config(recursion_limit=STEPS)
+        given: MemreelInput = {"prompts": state[prompts]}
         if video_id is not None:
             given["video_id"] = video_id
         return {video: graph.invoke(given, context=context)["video"]}

@@ -1,17 +1,17 @@
 """How a node meets its run: the context it runs under, and the session that belongs to its state.
 
-LangGraph hands a node whatever context the caller gave: an object, a dict, nothing. `bind` makes that a complete
+LangGraph hands a node the context that the caller gave, or none. `bind` makes that a complete
 `RunContext` before the node sees it; `session_of` finds the session. What nodes do is not known here.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from langgraph.runtime import Runtime
-from langgraph.types import Command
 
 from memreel.configs.schema import RunConfig
 from memreel.graph.context import RunContext
@@ -23,18 +23,27 @@ from memreel.graph.state import MemreelState
 class Node(Protocol):
     """A node of the graph: a plain function, since rendering computes and must not block an event loop."""
 
-    def __call__(self, state: MemreelState, runtime: Runtime[RunContext]) -> Command[Any]:
-        """Do the node's work and say what follows."""
+    def __call__(self, state: MemreelState, runtime: Runtime[RunContext]) -> MemreelState:
+        """Do the node's work and return the state's update."""
 
 
-def bind(node: Node, config: RunConfig) -> Node:
-    """Return ``node`` with its context completed: ``config`` stands in where the caller named no configuration."""
+Write = Callable[[dict[str, Any]], None]
+"""Takes events to whoever watches."""
+
+
+def bind(node: Node, config: RunConfig, write: Write | None = None) -> Node:
+    """Return ``node`` with its context completed: ``config`` stands in where the caller named no configuration.
+
+    Events go to ``write``, if given, instead of this graph's own stream.
+    """
 
     @functools.wraps(node)
-    def bound(state: MemreelState, runtime: Runtime[RunContext]) -> Command[Any]:
-        context = RunContext.of(runtime.context)
+    def bound(state: MemreelState, runtime: Runtime[RunContext]) -> MemreelState:
+        context = RunContext.model_validate(runtime.context or {})
         if context.config is None and not context.preset:
             context = context.model_copy(update={"config": config})
+        if write is not None:
+            runtime = runtime.override(stream_writer=write)
         return node(state, runtime.override(context=context))
 
     return bound

@@ -6,9 +6,16 @@ are the assistant's settings. It says *which* configuration to use and where to 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from memreel.configs import load_config, override_config, parse_config
 from memreel.configs.schema import RunConfig
@@ -16,7 +23,10 @@ from memreel.errors import UserError, did_you_mean
 
 
 class RunContext(BaseModel):
-    """Where a run writes and how it is configured; everything has a default."""
+    """Where a run writes and how it is configured; everything has a default.
+
+    Making one raises `UserError` for an unknown field or a value that a field refuses.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,24 +43,19 @@ class RunContext(BaseModel):
         None, ge=1, le=100_000, description="Chunks per prompt, 0.75 s each; empty: the configuration's."
     )
 
+    @model_validator(mode="wrap")
     @classmethod
-    def of(cls, value: RunContext | dict[str, Any] | None) -> RunContext:
-        """Return ``value`` as a context; ``None``, as LangGraph passes it if the caller gave none, is all defaults.
-
-        Raises:
-            UserError: an unknown field or a value that a field refuses.
-        """
-        if isinstance(value, cls):
-            return value
+    def _in_one_line(cls, value: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        """Say what is wrong as memreel does: LangGraph makes a context of a caller's dict before any node runs."""
         try:
-            return cls.model_validate(value or {})
+            return check(value)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             key = ".".join(str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
                 hint = did_you_mean(key, cls.model_fields) or f"; known: {', '.join(cls.model_fields)}"
                 raise UserError(f"run context: unknown field '{key}'{hint}") from None
-            raise UserError(f"run context: {key}={first['input']!r}: {first['msg'].lower()}") from None
+            raise UserError(f"run context: '{key}': {first['msg'].lower()}, not {first['input']!r}") from None
 
     def run_config(self) -> RunConfig:
         """Return the configuration that this context asks for, checked.

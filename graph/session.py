@@ -79,7 +79,7 @@ class Session:
 
     @classmethod
     def start(
-        cls, path: Path, video_id: str, prompts: Sequence[str], config: RunConfig, write: Callable[[Event], None]
+        cls, path: Path, video_id: str, prompts: Sequence[str], config: RunConfig, write: Callable[[Event], None] | None
     ) -> Session:
         """Open a session in the run folder ``path`` and log the run's first event.
 
@@ -125,13 +125,14 @@ class Session:
         self._show(event)
 
     def opening(self, video_id: str, prompts: Sequence[str]) -> MemreelState:
-        """Return the state of a video at its very beginning."""
+        """Return the state of a video before its first prompt."""
         return {
-            "video_id": video_id,
             "prompts": list(prompts),
+            "video_id": video_id,
             "session_id": self.id,
-            "prompt_id": 1,
+            "prompt_id": 0,
             "chunk_id": 0,
+            "chunks": 0,
             "index": 0,
             "bank": empty_bank(),
             "parsed": [],
@@ -144,11 +145,11 @@ class Session:
         }
 
     def parse(self, state: MemreelState) -> MemreelState:
-        """Read the current prompt: who and what is in it, not yet who is who."""
-        bank = state["bank"]
+        """Move on to the next prompt and read it: who and what is in it, not yet who is who."""
+        bank, number = state["bank"], state["prompt_id"] + 1
         with self._timed("parse"):
-            parsed = self.reader.parse(_prompt(state), bank, self._candidates(bank))
-        return {"parsed": parsed}
+            parsed = self.reader.parse(state["prompts"][number - 1], bank, self._candidates(bank))
+        return {"prompt_id": number, "chunk_id": 0, "chunks": self.config.chunks_per_prompt, "parsed": parsed}
 
     def match(self, state: MemreelState) -> MemreelState:
         """Give each entity its global ID and enter all of them, and the prompt, into the bank."""
@@ -241,11 +242,8 @@ class Session:
         return {"bank": bank, "evicted": None}
 
     def close_prompt(self, state: MemreelState) -> MemreelState:
-        """Record the memory that the current prompt ends with; move on to the next prompt if there is one."""
-        update: MemreelState = {"bank": self.bank.close_prompt(state["bank"], state["prompt_id"])}
-        if state["prompt_id"] < len(state["prompts"]):
-            update |= {"prompt_id": state["prompt_id"] + 1, "chunk_id": 0}
-        return update
+        """Record the memory that the current prompt ends with."""
+        return {"bank": self.bank.close_prompt(state["bank"], state["prompt_id"])}
 
     def finish(self, state: MemreelState) -> MemreelState:
         """Complete the video, the JSON files and the report; log the end. The session is closed then."""

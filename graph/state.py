@@ -35,8 +35,9 @@ class MemreelState(TypedDict, total=False):
         prompts: the script, as the user wrote it.
         video_id: name of the run folder inside the context's ``out``.
         session_id: the open session (stream, writer) in this process that the position below refers to.
-        prompt_id: number of the current prompt, from 1.
+        prompt_id: number of the current prompt, from 1; 0 before the first.
         chunk_id: chunks of the current prompt that are finished, each with its latents in the run folder.
+        chunks: chunks that the current prompt is to have.
         index: chunks of the video that are finished.
         parsed: the current prompt's entities as read, before they have global IDs.
         entities: the current prompt's entities with global IDs.
@@ -53,6 +54,7 @@ class MemreelState(TypedDict, total=False):
     session_id: str
     prompt_id: int
     chunk_id: int
+    chunks: int
     index: int
     parsed: list[ParsedEntity]
     entities: list[Entity]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from langgraph.runtime import Runtime
-from langgraph.types import Command
 
 from memreel.graph.binding import session_of
 from memreel.graph.context import RunContext
 from memreel.graph.state import MemreelState
 
 
-def generate_chunk(state: MemreelState, runtime: Runtime[RunContext]) -> Command[Literal["update_memory"]]:
+def generate_chunk(state: MemreelState, runtime: Runtime[RunContext]) -> MemreelState:
     """Generate the next chunk under the state's text, attending to the state's memory frames."""
     with session_of(state, runtime) as session:
-        return Command(update=session.generate(state), goto="update_memory")
+        return session.generate(state)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from langgraph.runtime import Runtime
-from langgraph.types import Command
 
 from memreel.graph.binding import session_of
 from memreel.graph.context import RunContext
 from memreel.graph.state import MemreelState
 
 
-def match_entities(state: MemreelState, runtime: Runtime[RunContext]) -> Command[Literal["retrieve_memory"]]:
+def match_entities(state: MemreelState, runtime: Runtime[RunContext]) -> MemreelState:
     """Match the parsed entities with the cast and register them."""
     with session_of(state, runtime) as session:
-        return Command(update=session.match(state), goto="retrieve_memory")
+        return session.match(state)

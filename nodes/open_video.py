@@ -6,10 +6,7 @@ prompts again, and goes on where it stood when it is given nothing.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from langgraph.runtime import Runtime
-from langgraph.types import Command
 
 from memreel.errors import UserError
 from memreel.graph.binding import run_path
@@ -19,7 +16,7 @@ from memreel.graph.state import MemreelState
 from memreel.script import check_prompts, slug
 
 
-def open_video(state: MemreelState, runtime: Runtime[RunContext]) -> Command[Literal["parse_prompt"]]:
+def open_video(state: MemreelState, runtime: Runtime[RunContext]) -> MemreelState:
     """Open a run folder and a stream for the prompts given.
 
     Raises:
@@ -31,7 +28,7 @@ def open_video(state: MemreelState, runtime: Runtime[RunContext]) -> Command[Lit
         raise UserError(f"video_id {video_id!r} does not do as a folder name; use '{slug(str(video_id))}'")
     path = run_path(runtime.context, video_id)
     session = Session.start(path, video_id, prompts, runtime.context.run_config(), runtime.stream_writer)
-    return Command(update=session.opening(video_id, prompts), goto="parse_prompt")
+    return session.opening(video_id, prompts)
 
 
 def _derived_id(runtime: Runtime[RunContext]) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from langgraph.runtime import Runtime
-from langgraph.types import Command
 
 from memreel.graph.binding import session_of
 from memreel.graph.context import RunContext
 from memreel.graph.state import MemreelState
 
 
-def retrieve_memory(state: MemreelState, runtime: Runtime[RunContext]) -> Command[Literal["generate_chunk"]]:
+def retrieve_memory(state: MemreelState, runtime: Runtime[RunContext]) -> MemreelState:
     """Choose the frames and the text that the prompt starts with."""
     with session_of(state, runtime) as session:
-        return Command(update=session.retrieve(state), goto="generate_chunk")
+        return session.retrieve(state)

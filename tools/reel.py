@@ -158,7 +158,8 @@ class Reel:
         """Read the prompt and make it current; on an error the reel stays where it was."""
         session = self._open()
         state: MemreelState = {**self._state, "prompts": [*self._state["prompts"], prompt]}
-        state |= session.close_prompt(state) if state["prompt_id"] else {"prompt_id": 1}
+        if state["prompt_id"]:
+            state |= session.close_prompt(state)
         state |= session.parse(state)
         state |= session.match(state)
         state |= session.retrieve(state)
@@ -189,5 +190,5 @@ class Reel:
         while run_path(context, video_id).exists():
             number, video_id = number + 1, f"{self._video_id}-{number + 1}"
         session = Session.start(run_path(context, video_id), video_id, [], self._config, self._events.append)
-        self._session, self._state = session, {**session.opening(video_id, []), "prompt_id": 0}
+        self._session, self._state = session, session.opening(video_id, [])
         return session
