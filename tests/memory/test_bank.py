@@ -113,6 +113,23 @@ def test_a_sole_entity_is_indexed_on_weak_evidence_until_it_is_seen_plainly(film
     assert sorted(shoot.state["frames"]) == ["p1_c4_f0", "p1_c5_f0", "p1_c6_f0"]
 
 
+def test_weak_evidence_is_not_kept_beside_plain_evidence(film: MakeFilm) -> None:
+    shoot = film(frames_per_entity=9, slots=1)
+    shoot.begin("Mia.", shoot.MIA)
+    assert shoot.evict(11, 1, Mia=0.05) == "p1_c1_f0"
+    shoot.begin("Tom.", shoot.TOM)
+    assert shoot.begin("Mia again.", shoot.MIA) == ["p1_c1_f0"], "better than nothing"
+    shoot.evict(12, 1, Mia=0.6)
+    assert shoot.evict(13, 2, Mia=0.06) is None
+    assert list(shoot.state["frames"]) == ["p3_c1_f0"]
+
+
+def test_weak_evidence_is_kept_while_there_is_no_better(film: MakeFilm) -> None:
+    shoot = film(slots=0)
+    shoot.begin("Mia.", shoot.MIA)
+    assert shoot.evict(11, 1, Mia=0.05) == "p1_c1_f0"
+
+
 def test_each_entity_keeps_its_best_frames_only(film: MakeFilm, tmp_path: Path) -> None:
     shoot = film(frames_per_entity=2, slots=0)
     shoot.begin("Mia and Tom.", shoot.MIA, shoot.TOM)

@@ -21,7 +21,7 @@ def test_the_frame_that_covers_most_of_the_prompt_comes_first_then_the_better_sc
     shoot = film()
     shoot.begin("Mia and Tom talk.", shoot.MIA, shoot.TOM)
     shoot.evict(5, 1, Mia=0.9)
-    shoot.evict(6, 2, Mia=0.5, Tom=0.5)
+    shoot.evict(6, 2, Mia=0.3, Tom=0.3)
     shoot.evict(7, 3, Tom=0.7)
     shoot.evict(8, 4, Mia=0.6)
     memory = shoot.begin("Mia and Tom again.", shoot.MIA, shoot.TOM)
@@ -55,15 +55,24 @@ def test_an_entity_absent_for_several_prompts_gets_its_own_frames_back(film: Mak
 def test_of_nearly_equal_frames_the_one_alone_and_described_is_taken(film: MakeFilm) -> None:
     shoot = film(slots=1, frames_per_entity=9)
     nameless = {**shoot.MIA, "attrs": []}
-    shoot.begin("Mia, red hair, and Tom.", shoot.MIA, shoot.TOM)
-    shoot.evict(5, 1, Mia=0.70, Tom=0.70)
-    shoot.begin("Mia walks.", nameless)
-    shoot.evict(6, 1, Mia=0.70)
     shoot.begin("Mia, red hair, walks.", shoot.MIA)
-    shoot.evict(7, 1, Mia=0.70)
-    assert shoot.begin("Mia.", nameless) == ["p3_c1_f0"]
+    shoot.evict(5, 1, Mia=0.70)
+    shoot.begin("Mia walks.", nameless)
+    shoot.evict(6, 1, Mia=0.72)
+    assert shoot.begin("Mia, red hair, and Tom.", shoot.MIA, shoot.TOM) != []
+    shoot.evict(7, 1, Mia=0.72, Tom=0.70)
+    assert shoot.begin("Mia.", nameless) == ["p1_c1_f0"]
     shoot.evict(8, 1, Mia=0.9)
     assert shoot.begin("Mia.", nameless) == ["p4_c1_f0"], "a plainly better frame wins all the same"
+
+
+def test_a_blind_strategy_has_no_taste(film: MakeFilm) -> None:
+    shoot = film(strategy="recency", slots=1)
+    shoot.begin("Mia.", shoot.MIA)
+    shoot.evict(2000, 1)
+    shoot.begin("Mia and Tom.", {**shoot.MIA, "attrs": []}, shoot.TOM)
+    shoot.evict(2001, 1)
+    assert shoot.begin("Mia.", shoot.MIA) == ["p2_c1_f2"]
 
 
 def test_what_the_sink_shows_anyway_is_taken_last(film: MakeFilm) -> None:
@@ -85,6 +94,15 @@ def test_without_a_known_id_the_most_similar_earlier_prompt_lends_its_memory(fil
     shoot.evict(7, 1, Mia=0.8)
     memory = shoot.begin("Ava, a cook, stirs a pot in the kitchen of a restaurant.", shoot.AVA)
     assert memory == ["p2_c1_f0", "p2_c2_f0"]
+
+
+def test_only_earlier_prompts_are_asked_and_the_most_similar_comes_first(film: MakeFilm) -> None:
+    shoot = film()
+    for text in ("A dog runs on the beach.", "A man bakes bread.", "A chef cooks soup.", "A chef cooks soup at night."):
+        shoot.begin(text)
+    assert shoot.bank.similar_prompts(shoot.state, 3) == [2, 1]
+    assert shoot.bank.similar_prompts(shoot.state, 4) == [3, 2, 1]
+    assert shoot.bank.similar_prompts(shoot.state, 1) == []
 
 
 def test_a_similar_prompt_without_frames_is_passed_over(film: MakeFilm) -> None:
