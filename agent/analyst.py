@@ -1,8 +1,8 @@
 """The analyst: reads prompts by grammar, word classes and the cast, without any LLM.
 
 It takes a prompt's referents from `discourse`, ties pronouns and descriptions to the cast where the text decides it
-("Mia", "she", "the two of them", "another man"), and leaves the rest to `matching`. It keeps nothing between prompts; the
-history it needs (who was mentioned last, which pronoun someone takes) it reads again from the bank's prompts.
+("Mia", "she", "the two of them", "another man"), and leaves the rest to `matching`. It keeps nothing between prompts;
+the history it needs (who was mentioned last, which pronoun someone takes) it reads again from the bank's prompts.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ class Analyst:
     name = "analyst"
 
     def __init__(self) -> None:
+        self.read_by = self.name
         self.notes: list[str] = []
 
-    def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> list[ParsedEntity]:
+    def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> list[ParsedEntity]:  # noqa: ARG002
         """Return the prompt's entities in order of first mention."""
         self.notes = []
         cast = known_cast(bank)
@@ -59,7 +60,9 @@ class Analyst:
             group = _group(referent, cast, set(resolved.values()))
             for known in group:
                 resolved[-1 - len(resolved)] = known.global_id
-                entities.append((referent.position, _parsed(known.member["name"], known.member["kind"], [], known.global_id)))
+                entities.append(
+                    (referent.position, _parsed(known.member["name"], known.member["kind"], [], known.global_id))
+                )
             if group:
                 continue
             same = _decide(referent, cast, set(resolved.values()))
@@ -81,7 +84,11 @@ class Analyst:
         return [entity for _, entity in entities[:MOST_ENTITIES]]
 
     def match(
-        self, prompt: str, parsed: list[ParsedEntity], bank: BankState, candidates: Candidates
+        self,
+        prompt: str,  # noqa: ARG002
+        parsed: list[ParsedEntity],
+        bank: BankState,
+        candidates: Candidates,
     ) -> list[Entity]:
         """Give every parsed entity a global ID."""
         recent = sorted(known_cast(bank), key=lambda known: known.last, reverse=True)
@@ -172,16 +179,20 @@ def _group(referent: Referent, cast: list[Known], taken: set[int]) -> list[Known
     if not (referent.plural and referent.number and referent.first == "definite" and referent.kind == "character"):
         return []
     words = lexicon()
-    gender = words.gender_of_noun(referent.entity)
+    called = referent.descriptions[0]
+    gender = words.gender_of_noun(called)
     people = [
-        known for known in sorted(cast, key=lambda known: known.last, reverse=True)
-        if known.member["kind"] == "character" and known.global_id not in taken
+        known
+        for known in sorted(cast, key=lambda known: known.last, reverse=True)
+        if known.member["kind"] == "character"
+        and known.global_id not in taken
         and (gender is None or _gender(known) in (gender, None))
     ]
-    if any(referent.entity in known.profile.nouns for known in people):
-        same = [known for known in people if referent.entity in known.profile.nouns]
-        if len(same) >= referent.number or any(known.member["name"] == referent.entity and known.profile.look("") for known in same):
-            people = same
+    same = [known for known in people if called in known.profile.nouns]
+    if len(same) >= referent.number:
+        people = same
+    elif any(referent.entity in known.profile.nouns for known in people):
+        return []  # they came as one entity: "two dancers"
     chosen = people[: referent.number] if len(people) >= referent.number else []
     return sorted(chosen, key=lambda known: known.global_id)
 
@@ -195,9 +206,15 @@ def _gender(known: Known) -> Gender | None:
 
 def _antecedents(waiting: Open, cast: list[Known], taken: set[int], here: int) -> list[Known]:
     """Return who an unexplained pronoun stands for: the most recently mentioned who can be meant."""
-    recent = sorted((known for known in cast if known.global_id not in taken), key=lambda known: known.last, reverse=True)
+    recent = sorted(
+        (known for known in cast if known.global_id not in taken), key=lambda known: known.last, reverse=True
+    )
     if waiting.pronoun == "it":
-        return [known for known in recent if known.member["kind"] == "object" or _gender(known) is None and not known.profile.names][:1]
+        return [
+            known
+            for known in recent
+            if known.member["kind"] == "object" or (_gender(known) is None and not known.profile.names)
+        ][:1]
     people = [known for known in recent if known.member["kind"] == "character"]
     if waiting.gender is not None:
         sure = [known for known in people if _gender(known) == waiting.gender]

@@ -1,13 +1,12 @@
 """Who is who inside one prompt: mentions joined into referents, pronouns tied to what they stand for.
 
-A `Referent` is one character or object of the prompt with everything the prompt says of it. What cannot be resolved in
-the text alone ("She waves" as a beginning, "the two of them") is left as an `Open` reference for the analyst, who knows
-the cast. Nothing here knows of global IDs.
+A `Referent` is one character or object of the prompt with everything the prompt says of it. What cannot be resolved
+in the text alone ("She waves" as a beginning, "the two of them") is left as an `Open` reference for the analyst, who
+knows the cast. Nothing here knows of global IDs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -16,7 +15,14 @@ from memreel.agent.lexicon import Gender, lexicon
 from memreel.agent.mentions import Mention, mentions
 from memreel.memory.records import Kind
 
-SINGULAR: dict[str, Gender] = {"he": "male", "him": "male", "his": "male", "she": "female", "her": "female", "hers": "female"}
+SINGULAR: dict[str, Gender] = {
+    "he": "male",
+    "him": "male",
+    "his": "male",
+    "she": "female",
+    "her": "female",
+    "hers": "female",
+}
 PLURAL = ("they", "them")
 
 
@@ -32,6 +38,7 @@ class Referent:
     kind: Kind
     kind_of: str
     name: str = ""
+    surface: str = ""
     descriptions: list[str] = field(default_factory=list)
     adjectives: list[str] = field(default_factory=list)
     features: list[str] = field(default_factory=list)
@@ -51,6 +58,8 @@ class Referent:
     @property
     def entity(self) -> str:
         """The surface form for the records: the name, else the noun phrase without article and adjectives."""
+        if self.plural and self.surface and not self.name:
+            return self.surface
         return self.name or (self.descriptions[0] if self.descriptions else self.kind_of)
 
     @property
@@ -60,10 +69,7 @@ class Referent:
         Of somebody with a name (or a second description), what they are is one of them: "young woman", "brown dog".
         """
         spare = self.descriptions if self.name else self.descriptions[1:]
-        if spare:
-            said = [" ".join([*self.adjectives, spare[0]]), *spare[1:]]
-        else:
-            said = list(self.adjectives)
+        said = [" ".join([*self.adjectives, spare[0]]), *spare[1:]] if spare else list(self.adjectives)
         return [*said, *(feature for feature in self.features if feature not in said)]
 
 
@@ -123,6 +129,7 @@ class _Story:
                 kind,
                 mention.kind_of,
                 name=mention.name,
+                surface=mention.surface,
                 plural=mention.plural,
                 number=mention.number,
                 first="definite" if mention.definite else "name" if mention.name else "indefinite",
@@ -149,7 +156,11 @@ class _Story:
         for attr in attrs:
             words = attr.rsplit(" ", 1)
             last = words[-1]
-            is_feature = self.words.noun_class(last) in ("garment", "body") if attr not in self.words.listed["adjectives"] else False
+            is_feature = (
+                self.words.noun_class(last) in ("garment", "body")
+                if attr not in self.words.listed["adjectives"]
+                else False
+            )
             is_feature = is_feature and (last in self.words.covers or len(words) > 1 or self.words.is_listed(last))
             place = referent.features if is_feature else referent.adjectives
             if attr not in place:
@@ -165,7 +176,8 @@ class _Story:
             return None
         called = mention.descriptions[0]
         possible = [
-            r for r in known
+            r
+            for r in known
             if r.plural == mention.plural
             and not (mention.gender and r.gender and mention.gender != r.gender)
             and not self._is_another_colour(mention.attrs, r)
@@ -176,14 +188,18 @@ class _Story:
         if mention.attrs or not self.words.is_generic(called):
             return None
         for referent in possible:
-            fits = referent.gender == mention.gender or (mention.gender and not referent.gender and not referent.descriptions)
+            fits = referent.gender == mention.gender or (
+                mention.gender and not referent.gender and not referent.descriptions
+            )
             if referent.kind_of == mention.kind_of and referent.sentence != mention.sentence and fits:
                 return referent
         return None
 
     def _is_another_colour(self, attrs: list[str], referent: Referent) -> bool:
         """Tell whether attributes give another colour for the same thing than the referent has."""
-        mine = {attr.rsplit(" ", 1)[-1] if self._is_phrase(attr) else "": self.words.colour(attr.split()) for attr in attrs}
+        mine = {
+            attr.rsplit(" ", 1)[-1] if self._is_phrase(attr) else "": self.words.colour(attr.split()) for attr in attrs
+        }
         for attr in (*referent.adjectives, *referent.features):
             place = attr.rsplit(" ", 1)[-1] if self._is_phrase(attr) else ""
             colour = self.words.colour(attr.split())
@@ -191,10 +207,8 @@ class _Story:
                 return True
         if mine and not any(mine.values()):
             return False
-        worn = [attr for attr in attrs if self._is_phrase(attr)]
-        return bool(worn) and bool(referent.features) and not any(
-            attr.rsplit(" ", 1)[-1] == known.rsplit(" ", 1)[-1] for attr in worn for known in referent.features
-        )
+        worn = {attr.rsplit(" ", 1)[-1] for attr in attrs if self._is_phrase(attr)}
+        return bool(worn) and worn.isdisjoint(known.rsplit(" ", 1)[-1] for known in referent.features)
 
     def _is_phrase(self, attr: str) -> bool:
         return " " in attr and self.words.listed["adjectives"].get(attr.rsplit(" ", 1)[-1]) is None
@@ -252,7 +266,7 @@ class _Story:
             sure = persons or sure
         if not sure:
             return None
-        return max(sure, key=lambda referent: (referent.last + (3 if referent.subject else 0)))
+        return max(sure, key=lambda referent: referent.last + (3 if referent.subject else 0))
 
     def _guess(self, referent: Referent) -> Gender | None:
         return self.words.gender_of_name(referent.name) if referent.name else None

@@ -27,6 +27,11 @@ PROBES = FOLDER / "lexicon.npz"
 RIDGE = 0.3
 """Regularisation of the probes; 0.1 to 1 give the same leave-one-out accuracy."""
 LONGEST_WORD = 40
+LEAD = 0.08
+"""By how much a noun's class must lead; what is less clear is better no entity at all."""
+
+ABSTRACT_ENDINGS = ("ness", "ment", "tion", "sion", "ity", "ship", "hood", "ance", "ence", "ism", "ing")
+"""Endings of unlisted nouns that name no thing and nobody."""
 
 Gender = Literal["female", "male"]
 CARRIERS = {"nouns": "a {}", "adjectives": "{}", "names": "{}"}
@@ -41,13 +46,17 @@ class Lexicon:
         self.words = words
         self.probes = probes
         self.listed: dict[str, dict[str, str]] = {
-            table: {word: label for label, members in reversed(words[table].items()) for word in map(str.lower, members)}
+            table: {
+                word: label for label, members in reversed(words[table].items()) for word in map(str.lower, members)
+            }
             for table in CARRIERS
         }
         self.covers: dict[str, str] = {noun: place for place, nouns in words["worn_on"].items() for noun in nouns}
         self.covers.update({mark: mark for mark in words["marks"]})
         self.bodily: dict[str, str] = words["bodily_adjectives"]
-        self._gendered: dict[str, Gender] = {word: label for label, members in words["gender"].items() for word in members}
+        self._gendered: dict[str, Gender] = {
+            word: label for label, members in words["gender"].items() for word in members
+        }
 
     def group(self, name: str) -> frozenset[str]:
         """Return one of the flat word groups (``wearing``, ``bearing``, ``measures``, ``locative``, ``arriving``)."""
@@ -55,7 +64,11 @@ class Lexicon:
 
     @cached_property
     def _groups(self) -> dict[str, frozenset[str]]:
-        return {name: frozenset(members) for name, members in self.words.items() if isinstance(members, list) and isinstance(members[0], str)}
+        return {
+            name: frozenset(members)
+            for name, members in self.words.items()
+            if isinstance(members, list) and isinstance(members[0], str)
+        }
 
     def is_generic(self, noun: str) -> bool:
         """Tell whether the noun can stand for almost anyone of its kind ("man", "animal")."""
@@ -66,7 +79,7 @@ class Lexicon:
         return noun in self.listed["nouns"]
 
     def noun_class(self, noun: str) -> str:
-        """Return the class of a noun or compound: person, animal, being, portable, vehicle, garment, place, …
+        """Return the class of a noun or compound: person, animal, being, portable, vehicle, garment, … or "unsure".
 
         A compound that is not listed has the class of its last word.
         """
@@ -83,7 +96,10 @@ class Lexicon:
         for ending in ("woman", "man", "girl", "boy"):
             if last.endswith(ending):
                 return "person"
-        return self._probe("nouns", last)[0]
+        if last.endswith(ABSTRACT_ENDINGS):
+            return "abstract"
+        label, lead = self._probe("nouns", last)
+        return label if lead >= LEAD else "unsure"
 
     def adjective_class(self, adjective: str) -> str:
         """Return colour, size, age, look (seen) or unseen."""
@@ -157,7 +173,9 @@ def fit(words: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
     probes: dict[str, npt.NDArray[np.float32]] = {}
     for table, carrier in CARRIERS.items():
         labels = list(words[table])
-        examples = [(carrier.format(word.lower()), labels.index(label)) for label in labels for word in words[table][label]]
+        examples = [
+            (carrier.format(word.lower()), labels.index(label)) for label in labels for word in words[table][label]
+        ]
         embeddings = sentence_encoder().embed([text for text, _ in examples])
         inputs = np.concatenate([embeddings, np.ones((len(examples), 1), np.float32)], axis=1)
         targets = np.eye(len(labels), dtype=np.float32)[[label for _, label in examples]]

@@ -1,8 +1,8 @@
 """From parsed entities to global IDs: how well an entity fits each cast member, and who gets which ID.
 
-Both readers end here. An entity that its reader is sure of keeps its ID; the others are compared with the cast by name,
-noun, gender and attributes, with the sentence encoder's candidates as the last resort; whoever fits nobody well enough
-is new. No ID is given twice in a prompt, and an ID that is not in the cast is never believed.
+Both readers end here. An entity that its reader is sure of keeps its ID; the others are compared with the cast by
+name, noun, gender and attributes, with the sentence encoder's candidates as the last resort; whoever fits nobody well
+enough is new. No ID is given twice in a prompt, and an ID that is not in the cast is never believed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from memreel.agent.discourse import share_name
 from memreel.agent.lexicon import Gender, Lexicon, lexicon
 from memreel.agent.phrases import ANIMATE
 from memreel.agent.reading import Candidates, ParsedEntity
+from memreel.agent.tagging import singular
 from memreel.memory.records import BankState, CastMember, Entity, Kind
 
 GOOD_ENOUGH = 0.6
@@ -45,7 +46,9 @@ def is_name(entity: str) -> bool:
 def profile(kind: Kind, entities: Iterable[str], attrs: Iterable[str], gender: Gender | None = None) -> Profile:
     """Build a profile from surface forms and attributes."""
     words = lexicon()
-    names, nouns, looks = [], [], []
+    names: list[str] = []
+    nouns: list[str] = []
+    looks: list[tuple[str, str]] = []
     for entity in entities:
         (names if is_name(entity) else nouns).append(entity if is_name(entity) else entity.lower())
     for attr in attrs:
@@ -73,7 +76,7 @@ def _noun_of(attr: str, words: Lexicon) -> str:
 
 
 def place_of(attr: str, words: Lexicon) -> str:
-    """Return what an attribute is about: a place it is worn on, "" for a colour of the whole, else the phrase itself."""
+    """Return what an attribute is about: where it is worn, "" for a colour of the whole, else its noun."""
     parts = attr.lower().split()
     if parts[-1] in words.covers:
         return words.covers[parts[-1]]
@@ -137,8 +140,12 @@ def _noun_fit(entity: Profile, member: Profile, words: Lexicon) -> float:
 
 
 def _alike(mine: str, theirs: str, words: Lexicon) -> float:
+    """Return how well one noun can stand for another: 1 the same, below 0 not at all."""
     if mine == theirs:
         return 1.0
+    mine_one, theirs_one = singular(mine.rsplit(" ", 1)[-1]), singular(theirs.rsplit(" ", 1)[-1])
+    if (mine.endswith(mine_one)) != (theirs.endswith(theirs_one)):
+        return -1.0  # "the flower" is not "the flowers"
     if theirs.endswith(f" {mine}") or mine.endswith(f" {theirs}"):
         return 0.95
     kinds = words.noun_class(mine), words.noun_class(theirs)
@@ -149,14 +156,16 @@ def _alike(mine: str, theirs: str, words: Lexicon) -> float:
     mine_gender, their_gender = words.gender_of_noun(mine), words.gender_of_noun(theirs)
     if mine_gender and their_gender and mine_gender != their_gender:
         return -1.0
-    if any({mine, theirs} <= set(family) for family in words.words["same_thing"]):
+    if any({mine_one, theirs_one} <= set(family) for family in words.words["same_thing"]):
         return 0.9
     if kinds[0] in ANIMATE and (words.is_generic(mine) or words.is_generic(theirs)):
         return 0.6 if words.is_generic(mine) else 0.45
     return -1.0
 
 
-def assign(parsed: Sequence[ParsedEntity], bank: BankState, candidates: Candidates, recent: Collection[int] = ()) -> list[Entity]:
+def assign(
+    parsed: Sequence[ParsedEntity], bank: BankState, candidates: Candidates, recent: Collection[int] = ()
+) -> list[Entity]:
     """Return the entities with global IDs, sure ones first, then the best fits, then new ones.
 
     Args:
@@ -173,10 +182,14 @@ def assign(parsed: Sequence[ParsedEntity], bank: BankState, candidates: Candidat
         if wanted is not None and not entity["new"] and str(wanted) in cast and wanted not in taken:
             ids[i] = wanted
             taken.add(wanted)
-    undecided = [i for i, entity in enumerate(parsed) if i not in ids and not entity["new"] and entity["same_as"] is None]
+    undecided = [
+        i for i, entity in enumerate(parsed) if i not in ids and not entity["new"] and entity["same_as"] is None
+    ]
     if undecided and cast:
         order = {global_id: rank for rank, global_id in enumerate(recent)}
-        for _, i, global_id in sorted(_scores(parsed, undecided, bank, candidates), key=lambda s: (-s[0], order.get(s[2], 10**6), s[1])):
+        for _, i, global_id in sorted(
+            _scores(parsed, undecided, bank, candidates), key=lambda s: (-s[0], order.get(s[2], 10**6), s[1])
+        ):
             if i not in ids and global_id not in taken:
                 ids[i] = global_id
                 taken.add(global_id)
@@ -186,7 +199,9 @@ def assign(parsed: Sequence[ParsedEntity], bank: BankState, candidates: Candidat
         if i not in ids:
             ids[i] = following
             following += 1
-        entities.append({"entity": entity["entity"], "kind": entity["kind"], "attrs": list(entity["attrs"]), "global_id": ids[i]})
+        entities.append(
+            {"entity": entity["entity"], "kind": entity["kind"], "attrs": list(entity["attrs"]), "global_id": ids[i]}
+        )
     return entities
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from memreel.agent.lexicon import Gender, Lexicon, lexicon
@@ -17,7 +18,9 @@ from memreel.agent.phrases import ANIMATE, Phrase, phrases
 from memreel.agent.tagging import Token, tag
 
 Role = Literal["character", "object", "pronoun", "feature"]
-PLACE_PREPOSITIONS = frozenset(["in", "at", "into", "through", "across", "over", "from", "of", "inside", "outside", "around", "along"])
+PLACE_PREPOSITIONS = frozenset(
+    ["in", "at", "into", "through", "across", "over", "from", "of", "inside", "outside", "around", "along"]
+)
 SHADES = frozenset(["dark", "light", "pale", "bright", "deep"])
 PAIRS = {"pair": 2, "couple": 2, "duo": 2, "trio": 3}
 APPOSITION_MARKS = frozenset([",", "(", "-", "–", "—"])
@@ -28,8 +31,9 @@ class Mention:
     """One phrase that refers to somebody or something.
 
     ``descriptions`` are the compounds it is called by ("food critic"), ``kind_of`` its noun class, ``attrs`` short
-    visual phrases. ``bound``: an object pronoun that cannot be its clause's subject ("looks at her"). ``owner`` is the mention a feature belongs to, or ``pronoun`` says it ("her"). ``newcomer``: the text says
-    it is another one; ``other``: "the other man"; ``weak``: mere scenery unless it is already known.
+    visual phrases. ``owner`` is the mention a feature belongs to, or ``pronoun`` says it ("her"). ``newcomer``: the
+    text says it is another one; ``other``: "the other man"; ``arriving``: it enters just now; ``weak``: mere scenery
+    unless it is already known; ``bound``: an object pronoun that cannot be its clause's subject ("looks at her").
     """
 
     role: Role
@@ -37,6 +41,7 @@ class Mention:
     sentence: int
     name: str = ""
     descriptions: list[str] = field(default_factory=list)
+    surface: str = ""
     kind_of: str = ""
     attrs: list[str] = field(default_factory=list)
     gender: Gender | None = None
@@ -122,13 +127,18 @@ class _Reader:
                 phrase.sentence,
                 pronoun=phrase.pronoun,
                 subject=self._is_subject(phrase),
-                bound=phrase.pronoun in ("him", "her", "them") and phrase.governor not in self.words.group("surrounding"),
+                bound=phrase.pronoun in ("him", "her", "them")
+                and phrase.governor not in self.words.group("surrounding"),
             )
         if not phrase.head and not phrase.name:
             number = phrase.number
             return Mention("pronoun", i, phrase.sentence, pronoun="they", number=number) if number else None
         if phrase.head in PAIRS and phrase.is_definite:
             return Mention("pronoun", i, phrase.sentence, pronoun="they", number=PAIRS[phrase.head])
+        if phrase.head in self.words.listed["adjectives"] and (
+            phrase.governor == "of" or phrase.governor_tag.startswith("VB")
+        ):
+            return None  # "the sky is a deep orange"
         kind_of = self._kind_of(i, phrase, skipped)
         if kind_of in ("garment", "body") and (kind_of == "body" or self._is_worn(i)):
             return self._feature(i, phrase)
@@ -148,6 +158,7 @@ class _Reader:
             phrase.sentence,
             name=phrase.name,
             descriptions=[described] if described else [],
+            surface=" ".join(nouns),
             kind_of=kind_of,
             attrs=seen,
             gender=self.words.gender_of_noun(phrase.head) if phrase.head else None,
@@ -176,7 +187,9 @@ class _Reader:
                     follower.determiners = [*phrase.determiners]
                     follower.governor, follower.governor_tag = phrase.governor, phrase.governor_tag
                     return "measure"
-                if phrase.head in self.words.group("depictions") or (kind_of == "portable" and not follower.determiners):
+                if phrase.head in self.words.group("depictions") or (
+                    kind_of == "portable" and not follower.determiners
+                ):
                     skipped.add(i + 1)
             if phrase.name and kind_of not in ANIMATE:
                 kind_of = "person" if not self.words.is_listed(phrase.head) else kind_of
@@ -201,7 +214,11 @@ class _Reader:
             return False
         nearest = self.phrases[i + 1]
         between = self._between(phrase, nearest)
-        return between == [","] and bool({"a", "an"} & {*nearest.determiners}) and self.words.noun_class(nearest.compound) in ANIMATE
+        return (
+            between == [","]
+            and bool({"a", "an"} & {*nearest.determiners})
+            and self.words.noun_class(nearest.compound) in ANIMATE
+        )
 
     def _is_followed_by_possession(self, phrase: Phrase) -> bool:
         return phrase.end < len(self.tokens) and self.tokens[phrase.end].tag == "POS"
@@ -216,7 +233,11 @@ class _Reader:
         return phrase.governor == "" or phrase.start == 0
 
     def _arrives(self, phrase: Phrase) -> bool:
-        near = [token.lemma for token in self.tokens[phrase.end : phrase.end + 12] if token.sentence == phrase.sentence and token.is_verb][:1]
+        near = [
+            token.lemma
+            for token in self.tokens[phrase.end : phrase.end + 12]
+            if token.sentence == phrase.sentence and token.is_verb
+        ][:1]
         before = self.tokens[phrase.start - 1].lemma if phrase.start else ""
         return any(verb in self.words.group("arriving") for verb in [*near, before])
 
@@ -266,7 +287,12 @@ class _Reader:
         phrase = self.phrases[i]
         governor = self._list_governor(i)
         lead = self.phrases[self._list_lead(i)]
-        if governor in self.words.group("wearing") or lead.possessive or phrase.possessive or phrase.possessor is not None:
+        if (
+            governor in self.words.group("wearing")
+            or lead.possessive
+            or phrase.possessive
+            or phrase.possessor is not None
+        ):
             return True
         if governor in ("with", "in"):
             return self._owner(i) is not None
@@ -277,8 +303,12 @@ class _Reader:
         noun = " ".join(nouns)
         head = nouns[-1] if nouns else ""
         place = self.words.covers.get(head) or self.words.covers.get(phrase.head)
-        shown = bool(seen) or place in ("face", "sight", "head", "neck", "upper", "lower", "feet") or head in (
-            "braids", "curls", "ponytail", "pigtails", "bun", "dreadlocks", "freckles", "tattoos", "tattoo", "scar")
+        shown = (
+            bool(seen)
+            or place in ("face", "sight", "head", "neck", "upper", "lower", "feet")
+            or head
+            in ("braids", "curls", "ponytail", "pigtails", "bun", "dreadlocks", "freckles", "tattoos", "tattoo", "scar")
+        )
         attrs = [" ".join([*seen, noun])] if shown and (place or self.words.noun_class(noun) == "garment") else []
         if phrase.possessive and not seen:
             attrs = []  # "adjusts his hat" tells nothing of its look
@@ -295,18 +325,16 @@ class _Reader:
             return None
         previous = self.phrases[first - 1]
         direct = self._between(previous, lead)
-        if lead.governor in ("with", "in") and len(direct) == 1 and not self._can_own(first - 1):
-            if lead.governor == "with" or self._inside(first):
-                return None  # "a table with a cloth"
-        candidates = [k for k in range(first - 1, -1, -1) if self.phrases[k].sentence == phrase.sentence and self._can_own(k)]
+        if lead.governor == "with" and len(direct) == 1 and not self._can_own(first - 1):
+            return None  # "a table with a cloth"
+        candidates = [
+            k for k in range(first - 1, -1, -1) if self.phrases[k].sentence == phrase.sentence and self._can_own(k)
+        ]
         if not candidates:
             return None
-        if "," in direct and candidates:
+        if "," in direct and "who" not in direct and "whose" not in direct:
             return candidates[-1]
         return candidates[0]
-
-    def _inside(self, i: int) -> bool:
-        return self.words.noun_class(self.phrases[i].compound) not in ("garment", "body")
 
     def _can_own(self, i: int) -> bool:
         phrase = self.phrases[i]
@@ -327,7 +355,7 @@ class _Reader:
     def _appositions(self) -> None:
         """Join "Mia, a young woman", "a dog named Rex", "the robot, Pip,", "Mia is a young woman"."""
         order = sorted(i for i in self.mentions if self.mentions[i].role in ("character", "object"))
-        for left, right in zip(order, order[1:], strict=False):
+        for left, right in pairwise(order):
             if left not in self.mentions:
                 continue
             first, second = self.mentions[left], self.mentions[right]
@@ -349,7 +377,7 @@ class _Reader:
 
     def _has_features_between(self, left: int, right: int) -> bool | None:
         """Return whether only features stand between two mentions; none when something else does."""
-        inner = [k for k in range(left + 1, right)]
+        inner = range(left + 1, right)
         if any(k not in self.mentions or self.mentions[k].role != "feature" for k in inner):
             return None
         return bool(inner)
@@ -385,7 +413,12 @@ class _Reader:
         for k in range(right + 1, len(self.phrases)):
             follower = self.phrases[k]
             between = self._between(phrase, follower)
-            if follower.sentence != phrase.sentence or len(between) > 2 or not between or not set(between) <= {",", "and"}:
+            if (
+                follower.sentence != phrase.sentence
+                or len(between) > 2
+                or not between
+                or not set(between) <= {",", "and"}
+            ):
                 return False
             mention = self.mentions.get(k)
             if mention is not None and mention.role == "character":

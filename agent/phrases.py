@@ -2,8 +2,8 @@
 
 A small chunker over tagged tokens. It joins what belongs to one noun ("the ancient, stone-walled chamber", "a chess
 grandmaster"), keeps pronouns as phrases of their own, and notes possessors and governors (the preposition or verb in
-front). What a phrase denotes is not its business, except that a person or animal is not the modifier of a noun that is
-itself no thing ("the bird watches": a verb that was taken for a plural).
+front). What a phrase denotes is not its business, except that a person or animal is not the modifier of a noun that
+is itself no thing ("the bird watches": a verb that was taken for a plural).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Phrase:
 
     ``determiners``, ``modifiers`` are lower case; ``nouns`` are the words of the compound as written, ``head`` its last
     word's lemma. ``name`` holds a proper name, ``pronoun`` a pronoun. ``possessor`` is the index of the phrase before
-    "'s"; ``governor`` the word in front of the phrase, ``governor_tag`` its tag. ``acts``: the word behind it, tagged as a
-    noun, is its verb.
+    "'s"; ``governor`` the word in front of the phrase, ``governor_tag`` its tag. ``acts``: the word behind it, tagged
+    as a noun, is its verb.
     """
 
     start: int
@@ -61,7 +61,9 @@ class Phrase:
     def is_definite(self) -> bool:
         """Introduced by "the", "this", a possessive …: speaks of something the reader knows or can find."""
         words = {*self.determiners}
-        return self.possessor is not None or bool(words & {"the", "this", "that", "these", "those", "both"} | words & _POSSESSIVES)
+        return self.possessor is not None or bool(
+            words & {"the", "this", "that", "these", "those", "both"} | words & _POSSESSIVES
+        )
 
     @property
     def possessive(self) -> str:
@@ -75,9 +77,10 @@ _POSSESSIVES = {"his", "her", "its", "their", "my", "your", "our"}
 def phrases(tokens: Sequence[Token], lexicon: Lexicon) -> list[Phrase]:
     """Return the noun phrases of a tagged text, in order."""
     found: list[Phrase] = []
+    with_verb = {token.sentence for token in tokens if token.is_finite}
     i = 0
     while i < len(tokens):
-        phrase = _read(tokens, i, lexicon)
+        phrase = _read(tokens, i, tokens[i].sentence not in with_verb, lexicon)
         if phrase is None:
             i += 1
             continue
@@ -90,7 +93,7 @@ def phrases(tokens: Sequence[Token], lexicon: Lexicon) -> list[Phrase]:
     return found
 
 
-def _read(tokens: Sequence[Token], start: int, lexicon: Lexicon) -> Phrase | None:
+def _read(tokens: Sequence[Token], start: int, verbless: bool, lexicon: Lexicon) -> Phrase | None:
     """Read the phrase that starts at a token, or return none."""
     first = tokens[start]
     phrase = Phrase(start, start, first.sentence)
@@ -105,11 +108,11 @@ def _read(tokens: Sequence[Token], start: int, lexicon: Lexicon) -> Phrase | Non
         i += 1
     i = _read_modifiers(tokens, i, phrase)
     nouns_from = i
-    if {"other", "another"} & {*phrase.determiners, *phrase.modifiers} and i < len(tokens) and tokens[i].tag == "NN2":
-        if may_be_verb(tokens[i].lower) and lexicon.noun_class(tokens[i].lemma) not in (*ANIMATE, *THINGS):
-            return _without_noun(tokens, phrase, i)  # "the other waits"
+    others = {"other", "another"} & {*phrase.determiners, *phrase.modifiers}
+    if others and i < len(tokens) and _is_its_verb(tokens[i], lexicon):
+        return _without_noun(tokens, phrase, i)
     while i < len(tokens) and tokens[i].is_noun and tokens[i].sentence == first.sentence:
-        if i > nouns_from and _ends_before(tokens[nouns_from:i], tokens[i], phrase, lexicon):
+        if i > nouns_from and _ends_before(tokens[nouns_from:i], tokens[i], phrase, verbless, lexicon):
             phrase.acts = True
             break
         i += 1
@@ -130,6 +133,13 @@ def _read(tokens: Sequence[Token], start: int, lexicon: Lexicon) -> Phrase | Non
         phrase.head = common[-1].lemma if common[-1].tag != "NP0" else common[-1].lower
         phrase.plural = common[-1].tag == "NN2"
     return phrase
+
+
+def _is_its_verb(token: Token, lexicon: Lexicon) -> bool:
+    """Tell whether a "plural" behind "the other" is its verb: "the other waits"."""
+    if token.tag != "NN2" or not may_be_verb(token.lower):
+        return False
+    return lexicon.noun_class(token.lemma) not in (*ANIMATE, *THINGS)
 
 
 def _is_determiner(tokens: Sequence[Token], i: int) -> bool:
@@ -181,9 +191,15 @@ def _noun_follows(tokens: Sequence[Token], i: int) -> bool:
     return False
 
 
-def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, lexicon: Lexicon) -> bool:
-    """Tell whether a following "noun" is rather the verb of what is named before it."""
+def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbless: bool, lexicon: Lexicon) -> bool:
+    """Tell whether a following "noun" is rather the verb of what is named before it.
+
+    ``verbless``: nothing in the sentence was tagged as its verb.
+    """
     last = nouns[-1]
+    if verbless and may_be_verb(following.lower) and following.tag != "NP0":
+        if following.tag == "NN2" or last.tag in ("NN2", "NP0"):
+            return True
     if last.tag == "NP0" or following.tag == "NP0":
         return last.tag == "NP0" and following.tag == "NN2" and may_be_verb(following.lower)
     if last.tag == "NN2":

@@ -2,8 +2,8 @@
 
 `PromptReader` has two steps, because the graph shows them as two nodes: `parse` says who and what is in the prompt,
 `match` gives each its global ID. The analyst (code) and the chat reader (an LLM) implement it; whoever reads, IDs are
-assigned by `memreel.agent.matching`, so no reader can give two entities of a prompt one ID. Readers hold no story: all
-they know of earlier prompts is in the `BankState` they are handed.
+assigned by `memreel.agent.matching`, so no reader can give two entities of a prompt one ID. Readers hold no story:
+all they know of earlier prompts is in the `BankState` they are handed.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ MOST_ENTITIES = 24
 class ParsedEntity(TypedDict):
     """An entity as read from one prompt, before it has a global ID.
 
-    ``same_as``: the cast ID that the reader is sure of. ``new``: the text says that it is somebody else ("another man").
-    With neither, matching decides.
+    ``same_as``: the cast ID that the reader is sure of. ``new``: the text says that it is somebody else ("another
+    man"). With neither, matching decides.
     """
 
     entity: str
@@ -60,15 +60,16 @@ class PromptReader(Protocol):
     name: str
     """"analyst", or the chat model's name."""
 
+    read_by: str
+    """Who did the last `parse`: the reader itself, or "analyst" when it stood in."""
+
     notes: list[str]
     """What happened in the last `parse` that a record should keep: retries, who stood in for whom. Never a secret."""
 
     def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> list[ParsedEntity]:
         """Return the prompt's entities in order of first mention."""
 
-    def match(
-        self, prompt: str, parsed: list[ParsedEntity], bank: BankState, candidates: Candidates
-    ) -> list[Entity]:
+    def match(self, prompt: str, parsed: list[ParsedEntity], bank: BankState, candidates: Candidates) -> list[Entity]:
         """Give every parsed entity a global ID: a cast member's, or the next free number."""
 
 
@@ -85,7 +86,9 @@ def prompt_reader(config: AgentConfig) -> PromptReader:
     if model:
         from memreel.agent.chat import ChatReader
 
-        return ChatReader(model, config.base_url or os.environ.get("MEMREEL_LLM_BASE_URL"), config.timeout_s, config.retries)
+        return ChatReader(
+            model, config.base_url or os.environ.get("MEMREEL_LLM_BASE_URL"), config.timeout_s, config.retries
+        )
     from memreel.agent.analyst import Analyst
 
     return Analyst()

@@ -1,9 +1,9 @@
 """From a text to tagged tokens: words, sentences, parts of speech and lemmas.
 
 The tags are those of the Hanover Tagger's English model (BNC basic tags: ``NN1`` singular noun, ``NP0`` proper noun,
-``AJ0`` adjective, ``VVZ`` verb form, ``PNP`` pronoun, ``DPS`` possessive …), which comes inside its package. This module
-corrects what a tagger of general English gets wrong in prompts (names at the start of a sentence, possessive "'s"); it
-knows nothing of phrases or entities. Text in other scripts becomes ``FOREIGN`` tokens.
+``AJ0`` adjective, ``VVZ`` verb form, ``PNP`` pronoun, ``DPS`` possessive …), which comes inside its package. This
+module corrects what a tagger of general English gets wrong in prompts (names at the start of a sentence, possessive
+"'s"); it knows nothing of phrases or entities. Text in other scripts becomes ``FOREIGN`` tokens.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 LONGEST_WORD = 40
@@ -54,6 +55,11 @@ class Token:
         """Any form of a verb."""
         return self.tag.startswith("V")
 
+    @property
+    def is_finite(self) -> bool:
+        """A verb that can carry a clause."""
+        return self.is_verb and self.tag not in ("VVG", "VVN", "VVI", "VBG", "VBN", "VBI", "VHG", "VHN", "VHI", "VDI")
+
 
 @lru_cache(maxsize=1)
 def _tagger() -> Any:
@@ -68,6 +74,17 @@ def may_be_verb(word: str) -> bool:
     if len(word) > LONGEST_WORD or not _LATIN.match(word):
         return False
     return any(mark in ("VVZ", "VVB", "VVD") for mark, _ in _tagger().tag_word(word, casesensitive=False))
+
+
+@lru_cache(maxsize=8192)
+def singular(noun: str) -> str:
+    """Return the lemma of a lower-case noun: "children" is "child"."""
+    if len(noun) > LONGEST_WORD or not _LATIN.match(noun):
+        return noun
+    if not any(mark == "NN2" for mark, _ in _tagger().tag_word(noun)):
+        return noun
+    lemma = str(_tagger().analyze(noun, pos="NN2")[0]).lower()
+    return lemma[:-2] + "y" if lemma.endswith("ie") and len(lemma) > 4 else lemma
 
 
 def split(text: str) -> list[list[str]]:
@@ -92,7 +109,9 @@ def tag(text: str, known_names: Collection[str] = ()) -> list[Token]:
     sentences = split(text)
     # A word that is capitalised in mid-sentence is a name at the start of a sentence too.
     names |= {
-        word for sentence in sentences for before, word in zip(sentence, sentence[1:], strict=False)
+        word
+        for sentence in sentences
+        for before, word in pairwise(sentence)
         if word[0].isupper() and word[1:].islower() and before not in ('"', "'", "“", ":")
     }
     tokens: list[Token] = []
@@ -102,7 +121,9 @@ def tag(text: str, known_names: Collection[str] = ()) -> list[Token]:
 
 
 def _tag_sentence(words: list[str], number: int, names: Collection[str]) -> list[Token]:
-    plain = [word if len(word) <= LONGEST_WORD and (_LATIN.match(word) or not word[0].isalpha()) else "." for word in words]
+    plain = [
+        word if len(word) <= LONGEST_WORD and (_LATIN.match(word) or not word[0].isalpha()) else "." for word in words
+    ]
     tagged = _tagger().tag_sent(plain, taglevel=1)
     tokens = []
     for i, (word, (_, lemma, mark)) in enumerate(zip(words, tagged, strict=True)):
@@ -114,9 +135,7 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str]) -> list
             mark = "NP0"
         elif word.isupper() and len(word) > 1:
             mark, lemma = "NN1", word  # "AI", "TV"
-        elif word[0].isupper() and i and mark in ("NN1", "NN2", "AJ0", "UNC", "VVB", "VVI", "ITJ", "NN0"):
-            mark = "NP0"
-        elif word[0].isupper() and not i and mark in ("NN1", "NN0", "UNC") and _stands_alone(tagged):
+        elif word[0].isupper() and _is_name(i, mark, tagged):
             mark = "NP0"
         elif mark in ("UNC", "ITJ") and word.isalpha():
             mark = "NN1"
@@ -125,6 +144,13 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str]) -> list
             lemma = lemma[:-2] + "y"
         tokens.append(Token(word, mark, lemma, number))
     return tokens
+
+
+def _is_name(i: int, mark: str, tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether a capitalised word is a name: in mid-sentence, or alone at the start."""
+    if i:
+        return mark in ("NN1", "NN2", "AJ0", "UNC", "VVB", "VVI", "ITJ", "NN0")
+    return mark in ("NN1", "NN0", "UNC") and _stands_alone(tagged)
 
 
 def _stands_alone(tagged: list[tuple[str, str, str]]) -> bool:

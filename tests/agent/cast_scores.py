@@ -1,7 +1,7 @@
 """Scores of a reader on labelled scripts: who and what was found, and whether it kept its identity.
 
-Entity F1 counts, prompt by prompt, entities found against entities labelled. Identity F1 is B³ over mentions, strictly: a
-missed mention has recall 0, an entity that is no labelled one has precision 0.
+Entity F1 counts, prompt by prompt, entities found against entities labelled. Identity F1 is B³ over mentions,
+strictly: a missed mention has recall 0, an entity that is no labelled one has precision 0.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def score(reader: PromptReader, path: Path, trace: bool = False) -> dict[str, di
                 pairs.append((label, hit["global_id"] if hit else None))
                 found[_group(cast[label])].append(((number, label), (number, hit["global_id"]) if hit else None))
             for extra in free:
-                group = "objects" if extra["kind"] == "object" else "named" if extra["entity"][0].isupper() else "unnamed"
+                group = (
+                    "objects" if extra["kind"] == "object" else "named" if extra["entity"][0].isupper() else "unnamed"
+                )
                 found[group].append((None, (number, extra["global_id"])))
             if trace:
                 print(f"{number} {text}\n      {pairs} extra {[e['entity'] for e in free]}")  # noqa: T201
@@ -98,7 +100,9 @@ def score(reader: PromptReader, path: Path, trace: bool = False) -> dict[str, di
 
 def _is_called(entity: Entity, labelled: dict[str, Any]) -> bool:
     last = entity["entity"].rsplit(" ", 1)[-1].lower()
-    return entity["kind"] == labelled["kind"] and last in [name.rsplit(" ", 1)[-1].lower() for name in labelled["called"]]
+    return entity["kind"] == labelled["kind"] and last in [
+        name.rsplit(" ", 1)[-1].lower() for name in labelled["called"]
+    ]
 
 
 def _group(labelled: dict[str, Any]) -> str:
