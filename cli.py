@@ -89,14 +89,18 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Replace runs that are already finished.")] = False,
 ) -> None:
     """Make the videos of a script."""
+    import time
+
     from memreel.configs import load_config
     from memreel.script import read_scripts
 
+    began = time.perf_counter()
     scripts = read_scripts(script)
     overrides = [*(settings or ()), *([] if seed is None else [f"seed={seed}"])]
     run_config = load_config(config, overrides)
     for video in scripts:
         _require_free(out / video.video_id, force)
+    _require_usable(run_config)
 
     results = []
     for video in scripts:
@@ -104,13 +108,13 @@ def run(
         if results[-1]["status"] == "interrupted":
             break
     failed = [result for result in results if result["status"] != "done"]
-    seconds = sum(result["seconds"] for result in results)
+    seconds = time.perf_counter() - began
     plays = sum(result["video_seconds"] for result in results)
     if json_:
         import json
 
-        ratio = round(plays / seconds, 3) if seconds else None
-        print(json.dumps({"videos": results, "seconds": round(seconds, 3), "ratio": ratio}, ensure_ascii=False))
+        summary = {"videos": results, "seconds": round(seconds, 3), "ratio": round(plays / seconds, 3)}
+        print(json.dumps(summary, ensure_ascii=False))
     else:
         _print_results(results)
     if failed:
@@ -125,6 +129,20 @@ def _require_free(path: Path, force: bool) -> None:
     folder.require_free()
     if folder.exists() and folder.finished() and not force:
         raise UserError(f"{path} already holds a finished run; choose another --out, or --force to replace it")
+
+
+def _require_usable(config: RunConfig) -> None:
+    """Load what the runs will use, so that settings that cannot work are refused before anything is made."""
+    import memreel.model
+    from memreel.agent.reading import prompt_reader
+
+    model = memreel.model.load(config.model)
+    prompt_reader(config.agent)
+    if config.memory.slots > model.memory_slots:
+        raise UserError(
+            f"memory.slots={config.memory.slots}: {model.name} attends to {model.memory_slots} memory frames at most; "
+            f"set it to {model.memory_slots} or less"
+        )
 
 
 def _make(script: Script, out: Path, config: RunConfig, console: Console) -> dict[str, Any]:

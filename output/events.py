@@ -5,11 +5,7 @@ types and keys they do not know. ``seconds`` are always by stage. This module kn
 they are kept.
 """
 
-from __future__ import annotations
-
-from typing import Any, Literal, NotRequired
-
-from typing_extensions import TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from memreel.memory.records import Entity
 
@@ -83,5 +79,3 @@ class DoneEvent(TypedDict):
 
 Event = dict[str, Any]
 """Any event as read from the log; its ``type`` says which of the above it is."""
-EVENTS: dict[str, type] = {"run": RunEvent, "prompt": PromptEvent, "chunk": ChunkEvent, "done": DoneEvent}
-"""The wire format by ``type``."""

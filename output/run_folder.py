@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,7 @@ def run_folders(path: Path) -> list[RunFolder]:
 
 
 def require_writable(path: Path) -> None:
-    """Check that the folder ``path`` can be made and written, without creating anything.
+    """Check that the folder ``path`` can be made and written, by really writing; nothing stays behind.
 
     Raises:
         UserError: it cannot; the message names the part of the path that stands in the way.
@@ -187,8 +188,11 @@ def require_writable(path: Path) -> None:
         nearest = nearest.parent
     if not nearest.is_dir():
         raise UserError(f"cannot write to {path}: {nearest} is not a folder; choose another --out")
-    if not os.access(nearest, os.W_OK | os.X_OK) or os.statvfs(nearest).f_flag & os.ST_RDONLY:
-        raise UserError(f"cannot write to {path}: no permission in {nearest}; choose another --out")
+    try:
+        Path(tempfile.mkdtemp(prefix=".memreel-", dir=nearest)).rmdir()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"cannot write to {path}: {nearest}: {reason}; choose another --out") from error
 
 
 def write_whole(path: Path, content: bytes) -> None:
