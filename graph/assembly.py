@@ -114,7 +114,7 @@ def as_node(
     context = RunContext(out=str(out), seed=seed)
 
     def memreel_video(state: Mapping[str, Any]) -> dict[str, Any]:
-        # In the outer node's own context, or LangGraph would take the events for those of a subgraph and hold them back.
+        # In the outer node's own context: LangGraph would hold back events that come from inside a subgraph.
         outer, outer_write = copy_context(), get_stream_writer()
         inner = _builder(settings, lambda event: outer.run(outer_write, event)).compile(name="memreel")
         graph = inner.with_config(recursion_limit=STEPS)

@@ -70,7 +70,7 @@ class SmallModel:
     """Opens small streams and remembers them; scores by text and content."""
 
     name = "small"
-    spec = VideoSpec(width=64, height=48, fps=16, latent_channels=4, latent_height=3, latent_width=4)
+    spec = VideoSpec(width=128, height=64, fps=16, latent_channels=4, latent_height=4, latent_width=4)
     memory_slots = 3
 
     def __init__(self) -> None:

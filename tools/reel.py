@@ -38,33 +38,37 @@ class Reel:
         """Generate ``chunks`` more chunks, under a new prompt if one is given; see the tool for the rest."""
         with self._lock:
             if prompt is not None:
-                self._begin_prompt(check_prompts([prompt], "generate_chunk")[0])
-            elif not self._state.get("prompt_id"):
+                prompt = check_prompts([prompt], "generate_chunk")[0]
+            elif not self._under_way() or not self._state["prompt_id"]:
                 raise UserError("generate_chunk: the video has no prompt yet; give one")
             session = self._open()
-            if memory is not None:
-                self._choose_memory(memory)
+            chosen = None if memory is None else self._frames(memory)
+            if prompt is not None:
+                self._begin_prompt(prompt)
+            if chosen is not None:
+                self._state = {**self._state, "bank": {**self._state["bank"], "memory": chosen}}
+            self._events.clear()
             with session:
                 for _ in range(chunks):
                     self._state |= session.generate(self._state)
                     self._state |= session.admit(self._state)
-            events, self._events = self._events, []
             made = ("index", "chunk_id", "evicted", "kept_frame", "memory")
             return {
                 "prompt_id": self._state["prompt_id"],
                 "text": self._state["text"],
                 "entities": self._state["entities"],
-                "chunks": [{key: event[key] for key in made} for event in events if event["type"] == "chunk"],
+                "chunks": [{key: event[key] for key in made} for event in self._events],
                 "video_seconds": round(self._state["index"] * session.model.spec.chunk_seconds, 3),
             }
 
     def score_evicted(self, phrases: Sequence[str]) -> dict[str, Any]:
         """Score each latent frame of the chunk that last left the window for each phrase."""
         with self._lock:
-            chunk = self._session.chunk if self._session is not None else None
-            if self._session is None or chunk is None or chunk.evicted is None:
+            session = self._under_way()
+            chunk = session.chunk if session is not None else None
+            if session is None or chunk is None or chunk.evicted is None:
                 raise UserError("score_evicted_chunk: no chunk has left the window yet; generate more first")
-            scores = self._session.model.score(chunk.evicted, list(phrases)).tolist()
+            scores = session.model.score(chunk.evicted, list(phrases)).tolist()
             rows = [
                 {
                     "frame": frame,
@@ -142,17 +146,14 @@ class Reel:
     def finish(self) -> dict[str, Any]:
         """Complete the video and its report; the next call begins another video."""
         with self._lock:
-            session = self._session
+            session = self._under_way()
             if session is None or not self._state["index"]:
                 raise UserError("finish_video: nothing has been generated yet; call generate_chunk first")
             with session:
                 self._state |= session.close_prompt(self._state)
                 self._state |= session.finish(self._state)
-            self._session, self._events = None, []
             seconds = round(self._state["index"] * session.model.spec.chunk_seconds, 3)
-            result = {"video": self._state["video"], "report": str(session.folder.report), "video_seconds": seconds}
-            self._state = {}
-            return result
+            return {"video": self._state["video"], "report": str(session.folder.report), "video_seconds": seconds}
 
     def _begin_prompt(self, prompt: str) -> None:
         """Read the prompt and make it current; on an error the reel stays where it was."""
@@ -165,26 +166,30 @@ class Reel:
         state |= session.retrieve(state)
         self._state = state
 
-    def _choose_memory(self, memory: Sequence[str]) -> None:
-        """Let the next chunk attend to these frames, if they are there and fit."""
-        bank = self._state["bank"]
+    def _frames(self, memory: Sequence[str]) -> list[str]:
+        """Return the ids of memory frames, each once, if they are there and fit."""
+        frames = self._state["bank"]["frames"]
         chosen = list(dict.fromkeys(memory))
-        unknown = [name for name in chosen if name not in bank["frames"]]
+        unknown = [name for name in chosen if name not in frames]
         if unknown:
-            known = ", ".join(bank["frames"]) or "none yet"
+            known = ", ".join(frames) or "none yet"
             raise UserError(f"generate_chunk: no memory frame '{unknown[0]}'; known: {known}")
         if len(chosen) > self._config.memory.slots:
             raise UserError(f"generate_chunk: {len(chosen)} memory frames; at most {self._config.memory.slots} fit")
-        self._state = {**self._state, "bank": {**bank, "memory": chosen}}
+        return chosen
 
     def _bank(self) -> BankState:
         self._open()
         return self._state["bank"]
 
+    def _under_way(self) -> Session | None:
+        """Return the open session; one that was finished or that failed is none."""
+        return self._session if self._session is not None and not self._session.closed else None
+
     def _open(self) -> Session:
         """Return the open session, or begin a video in a folder that does not exist yet."""
-        if self._session is not None and not self._session.closed:
-            return self._session
+        if session := self._under_way():
+            return session
         context = RunContext(out=self._out)
         number, video_id = 1, self._video_id
         while run_path(context, video_id).exists():

@@ -25,6 +25,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Prompt = Annotated[str, Field(description="What happens, in one to three sentences; people by name once introduced.")]
+NextPrompt = Annotated[
+    str | None,
+    Field(description="What happens next, in one to three sentences; leave out to go on with the current prompt."),
+]
 Chunks = Annotated[int, Field(ge=1, le=64, description="How many chunks to generate, 0.75 seconds each; 13 are 10 s.")]
 Memory = Annotated[
     list[str] | None,
@@ -59,7 +63,7 @@ def toolset(
         raise UserError(f"video_id '{video_id}' does not do as a folder name; use '{slug(video_id)}'")
     reel = Reel(config if isinstance(config, RunConfig) else load_config(config or "sketch"), out, video_id)
 
-    def generate_chunk(prompt: Prompt | None = None, chunks: Chunks = 1, memory: Memory = None) -> dict[str, Any]:
+    def generate_chunk(prompt: NextPrompt = None, chunks: Chunks = 1, memory: Memory = None) -> dict[str, Any]:
         """Generate the next chunks of the video.
 
         With a prompt, the story moves on: its people and things are matched with the cast, their memory frames are

@@ -1,4 +1,4 @@
-"""Plain Python iteration: chunks with pictures, seeds, several videos, stopping early, faults before anything is made."""
+"""Plain Python iteration: chunks with pictures, seeds, several videos, stopping early, faults at the call."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Settings = Callable[..., RunConfig]
 def test_each_chunk_comes_with_its_event_and_its_pictures(settings: Settings, runs: Path) -> None:
     chunks = list(memreel.generate([MIA, TOM], runs, settings()))
     assert [chunk.event["index"] for chunk in chunks] == list(range(8))
-    assert {chunk.pictures.shape for chunk in chunks} == {(12, 48, 64, 3)}
+    assert {chunk.pictures.shape for chunk in chunks} == {(12, 64, 128, 3)}
     assert {chunk.pictures.dtype for chunk in chunks} == {np.dtype(np.uint8)}
     filmed = read_pictures(runs / "video" / "video.mp4", range(96))
     for chunk in chunks:

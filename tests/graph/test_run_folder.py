@@ -1,4 +1,4 @@
-"""What a run leaves: files that match their schemas, a playable video, the log of latents; a failed one, no half file."""
+"""What a run leaves: files that match their schemas, a playable video, the latents; a failed one no half file."""
 
 from __future__ import annotations
 
@@ -171,5 +171,3 @@ def test_a_thread_given_prompts_again_starts_a_new_video(settings: Settings, run
     assert Path(again["video"]).parent.name == "video-t"
     assert (again["index"], list(again["bank"]["prompts"])) == (1, ["1"])
     assert sum(1 for event in RunFolder(runs / "video-t").read_events() if event["type"] == "chunk") == 1
-
-
