@@ -271,13 +271,15 @@ def timing(chunks: Sequence[ChunkRecord], chunk_seconds: float) -> dict[str, Any
         bars.append({"index": chunk.index, "parts": parts, "total": at})
     # One slow chunk (a first one that warms up) must not flatten the others: the scale holds 98 % of them.
     usual = sorted(totals)[int(0.98 * (len(totals) - 1))] if totals else 0.0
+    top = 1.15 * max(usual, chunk_seconds)
     return {
         "stages": [
             {"name": stage, "mean": sum(chunk.seconds.get(stage, 0.0) for chunk in chunks) / max(1, len(chunks))}
             for stage in stages
         ],
         "bars": bars,
-        "top": 1.15 * max(usual, chunk_seconds),
+        "cut": [bar for bar, total in zip(bars, totals, strict=True) if total > top],
+        "top": top,
         "real_time": chunk_seconds,
         "mean": sum(totals) / max(1, len(totals)),
     }
