@@ -11,8 +11,11 @@ import difflib
 from collections.abc import Iterable
 
 
-class MemreelError(Exception):
-    """Root of everything memreel raises on purpose."""
+class MemreelError(RuntimeError):
+    """Root of everything memreel raises on purpose.
+
+    A `RuntimeError`, because LangGraph's server shows the messages of Python's own kinds of error only.
+    """
 
     exit_status = 1
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, Protocol
+
+from typing_extensions import TypedDict
 
 from memreel.memory.records import BankState, Entity, Kind
 

@@ -165,18 +165,19 @@ class Session:
         with self._timed("retrieve"):
             bank = self.bank.retrieve(state["bank"], state["prompt_id"])
             text = enrich(prompt, entities, bank["cast"]) if self.config.prompt.enrich else prompt
-        self.emit(
-            {
-                "type": "prompt",
-                "prompt_id": state["prompt_id"],
-                "prompt": prompt,
-                "text": text,
-                "entities": entities,
-                "memory": bank["memory"],
-                "reader": self.reader.name,
-                "seconds": self._lap(),
-            }
-        )
+        event: Event = {
+            "type": "prompt",
+            "prompt_id": state["prompt_id"],
+            "prompt": prompt,
+            "text": text,
+            "entities": entities,
+            "memory": bank["memory"],
+            "reader": self.reader.name,
+            "seconds": self._lap(),
+        }
+        if self.reader.notes:
+            event["notes"] = list(self.reader.notes)
+        self.emit(event)
         return {"bank": bank, "text": text}
 
     def generate(self, state: MemreelState) -> MemreelState:

@@ -7,7 +7,9 @@ its event log; what grows is only the bank (bounded per entity) and one record a
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import NotRequired
+
+from typing_extensions import TypedDict
 
 from memreel.agent.reading import ParsedEntity
 from memreel.memory.records import BankState, Entity

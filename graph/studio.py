@@ -1,16 +1,12 @@
 """The entry for ``langgraph dev``: `langgraph.json` names `graph` here.
 
-The server calls the factory again for every request, so it must stay cheap; the server brings its own checkpointer.
+Built when the server imports this module, because building reads the preset's file, and the server suffers no file
+access while it answers requests. The server brings its own checkpointer; no model is loaded before a run.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from memreel.graph.assembly import build_graph
 
-from memreel.graph.assembly import Graph, build_graph
-
-
-@cache
-def graph() -> Graph:
-    """Return the graph on the default preset; an assistant's context changes what it needs."""
-    return build_graph()
+graph = build_graph()
+"""The graph on the default preset; an assistant's context changes what it needs."""

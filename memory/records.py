@@ -7,7 +7,9 @@ stand here: they lie in the run folder under a frame's id (see `memreel.memory.f
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal
+
+from typing_extensions import TypedDict
 
 Kind = Literal["character", "object"]
 

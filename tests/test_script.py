@@ -57,8 +57,6 @@ def test_a_directory_and_an_unknown_kind_are_refused_with_the_kinds_that_do(tmp_
     assert ".jsonl" in fault(write(tmp_path, "script.docx", b"PK"))
 
 
-
-
 def test_broken_json_is_reported_with_file_line_and_column(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", '{"prompts": ["a"]}\n{"prompts": ["a",]}\n')
     assert fault(path).startswith(f"{path}, line 2: broken JSON at column ")

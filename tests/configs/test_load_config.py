@@ -44,7 +44,8 @@ def test_every_field_is_described() -> None:
 
 def test_overrides_are_applied_in_order_and_take_the_fields_type() -> None:
     config = load_config(
-        "sketch", ["memory.slots=1", "memory.slots = 2", "prompt.enrich=off", "memory.retrieval=none", "agent.model=a=b"],
+        "sketch",
+        ["memory.slots=1", "memory.slots = 2", "prompt.enrich=off", "memory.retrieval=none", "agent.model=a=b"],
     )
     assert (config.memory.slots, config.prompt.enrich, config.memory.retrieval) == (2, False, "none")
     assert config.agent.model == "a=b"

@@ -1,0 +1,120 @@
+"""``langgraph dev`` serves the graph: offline, without a key; driven through langgraph-sdk as Studio drives it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from langgraph.graph.state import CompiledStateGraph
+from langgraph_sdk import get_sync_client
+from langgraph_sdk.client import SyncLangGraphClient
+
+from memreel.graph.context import RunContext
+from memreel.output.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[2]
+MIA = "Mia, a woman with red hair and a blue sweater, walks into the library."
+TOM = "Tom, a man with black hair, waits in the park."
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLangGraphClient]:
+    """A client of a running dev server."""
+    folder, port = tmp_path_factory.mktemp("studio"), free_port()
+    (folder / "langgraph.json").write_text('{"dependencies": ["."], "graphs": {"memreel": "small_studio:graph"}}')
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("LANGCHAIN", "LANGSMITH"))}
+    environment |= {"LANGSMITH_TRACING": "false", "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    command = [str(Path(sys.executable).parent / "langgraph"), "dev", "--no-browser", "--no-reload"]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, "--port", str(port)], cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            for _ in range(600):
+                assert server.poll() is None, (folder / "log").read_text()
+                try:
+                    httpx.get(f"{address}/ok").raise_for_status()
+                    break
+                except httpx.HTTPError:
+                    time.sleep(0.1)
+            yield get_sync_client(url=address, timeout=120)
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def context(runs: Path) -> Any:
+    return {"out": str(runs), "chunks_per_prompt": 3}
+
+
+def test_langgraph_json_names_a_graph_without_a_checkpointer() -> None:
+    spec = json.loads((ROOT / "langgraph.json").read_text())
+    module, _, name = spec["graphs"]["memreel"].partition(":")
+    graph = getattr(importlib.import_module(module), name)
+    assert isinstance(graph, CompiledStateGraph)
+    assert graph.checkpointer is None
+    assert (ROOT / spec["dependencies"][0] / "pyproject.toml").is_file()
+
+
+def test_the_settings_an_assistant_shows_are_described(client: SyncLangGraphClient) -> None:
+    [assistant] = client.assistants.search()
+    schemas = client.assistants.get_schemas(assistant["assistant_id"])
+    fields = (schemas.get("context_schema") or {})["properties"]
+    assert fields.keys() == RunContext.model_fields.keys()
+    assert all(field["description"] for field in fields.values())
+    assert (schemas.get("input_schema") or {})["properties"].keys() == {"prompts", "video_id"}
+    assert "bank" in (schemas.get("state_schema") or {})["properties"]
+
+
+def test_a_thread_streams_one_event_for_each_chunk(client: SyncLangGraphClient, runs: Path) -> None:
+    thread = client.threads.create()["thread_id"]
+    seen: dict[str, list[Any]] = {"custom": [], "updates": [], "metadata": []}
+    given = {"prompts": [MIA, TOM]}
+    modes: Any = ["custom", "updates"]
+    for part in client.runs.stream(thread, "memreel", input=given, context=context(runs), stream_mode=modes):
+        seen[part.event].append(part.data)
+    assert [event["index"] for event in seen["custom"] if event["type"] == "chunk"] == list(range(6))
+    assert [name for update in seen["updates"] for name in update].count("generate_chunk") == 6
+    values: Any = client.threads.get_state(thread)["values"]
+    assert values["video_id"] == f"video-{thread}"
+    assert RunFolder(runs / values["video_id"]).finished()
+
+
+def test_a_run_stops_before_a_chunk_is_edited_and_goes_on(client: SyncLangGraphClient, runs: Path) -> None:
+    thread = client.threads.create()["thread_id"]
+    before: Any = {"interrupt_before": ["generate_chunk"], "context": context(runs)}
+    client.runs.wait(thread, "memreel", input={"prompts": [MIA]}, **before)
+    for _ in range(2):
+        client.runs.wait(thread, "memreel", **before)
+    client.threads.update_state(thread, {"text": "Rain."})
+    state = client.threads.get_state(thread)
+    assert state["next"] == ["generate_chunk"]
+    final: Any = client.runs.wait(thread, "memreel", context=context(runs))
+    folder = RunFolder(Path(final["video"]).parent)
+    assert folder.finished()
+    assert (final["index"], final["text"]) == (3, "Rain.")
+
+
+def test_bad_input_is_an_error_in_memreels_words(client: SyncLangGraphClient, runs: Path) -> None:
+    thread = client.threads.create()["thread_id"]
+    parts = list(client.runs.stream(thread, "memreel", input={"prompts": [" "]}, context=context(runs)))
+    assert parts[-1].event == "error"
+    assert "input: prompt 1 is empty" in str(parts[-1].data)
