@@ -336,3 +336,42 @@ def test_the_process_exits_with_the_status(tmp_path: Path) -> None:
     done = memreel("run", "missing.jsonl", "--out", str(tmp_path / "out"))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == ["memreel: missing.jsonl: no such file; check the path"]
+
+
+@pytest.mark.usefixtures("small_model")
+class TestDoctor:
+    def test_all_is_well_without_a_chat_model(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("MEMREEL_LLM_MODEL", raising=False)
+        assert main(["doctor"]) == 0
+        out = capsys.readouterr().out
+        assert "missing" not in out
+        for part in ("python", "torch", "sentence encoder", "video model", "H.264 encoder", "faiss", "langgraph"):
+            assert f"ok      {part}" in out
+        assert "53aa51172d142c89" in out
+        assert "unset   chat model" in out
+
+    def test_what_is_missing_comes_with_the_command_that_gets_it(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("memreel.output.video.ENCODERS", ("no_such_encoder",))
+        assert main(["doctor"]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        at = next(i for i, line in enumerate(lines) if line.startswith("missing H.264 encoder"))
+        assert "pip install" in lines[at + 1]
+        assert any(line.startswith("ok      langgraph") for line in lines)
+
+    def test_a_chat_model_needs_a_key_or_a_server_and_the_key_is_never_shown(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MEMREEL_LLM_MODEL", "some-model")
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        monkeypatch.delenv("MEMREEL_LLM_BASE_URL", raising=False)
+        assert main(["doctor"]) == 1
+        assert "export OPENAI_API_KEY" in capsys.readouterr().out
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+        assert main(["doctor"]) == 0
+        out = capsys.readouterr().out
+        assert "ok      chat model        some-model" in out
+        assert "sk-secret" not in out

@@ -1,0 +1,95 @@
+"""The progress of a run: live on a terminal, a few plain lines in a pipe."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from memreel.output.progress import RunProgress
+
+
+def events(chunks: int) -> list[dict[str, Any]]:
+    """Return a run of two prompts of four chunks each, up to its ``chunks``-th chunk."""
+    who = [
+        [{"entity": "Mia", "kind": "character", "attrs": [], "global_id": 1}],
+        [
+            {"entity": "she", "kind": "character", "attrs": [], "global_id": 1},
+            {"entity": "dog", "kind": "object", "attrs": [], "global_id": 2},
+        ],
+    ]
+    log: list[dict[str, Any]] = [{"type": "run", "chunks_per_prompt": 4, "chunk_pictures": 12}]
+    for index in range(chunks):
+        prompt, chunk = divmod(index, 4)
+        if chunk == 0:
+            text = ["Mia [bold]waves.", "She has a dog."][prompt]
+            memory = [["p0"], ["p1_c1_f0"]][prompt]
+            log.append(
+                {"type": "prompt", "prompt_id": prompt + 1, "prompt": text, "entities": who[prompt], "memory": memory}
+            )
+        log.append(
+            {"type": "chunk", "prompt_id": prompt + 1, "chunk_id": chunk + 1, "memory_next": [f"p1_c{index}_f1"]}
+        )
+    return log
+
+
+def shown(progress: RunProgress) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(progress.render())
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_display_tells_prompt_chunk_cast_memory_rate_and_time_left() -> None:
+    times = iter(range(100))
+    progress = RunProgress(Console(file=io.StringIO()), "library", prompts=2, clock=lambda: float(next(times)))
+    assert "loading the model" in shown(progress)
+    for event in events(chunks=6):
+        progress.update(event)
+    text = shown(progress)
+    assert "2/2  She has a dog." in text
+    assert "chunk   2/4" in text
+    assert "Mia #1" in text
+    assert "dog #2" in text
+    assert "p1_c5_f1" in text
+    assert "6/8 chunks · 12.0 pictures/s · 0:02 left" in text
+
+
+def test_a_new_prompt_shows_what_was_recalled_for_it_and_markup_in_a_prompt_is_text() -> None:
+    progress = RunProgress(Console(file=io.StringIO()), "library", prompts=2)
+    log = events(chunks=5)
+    for event in log[:2]:
+        progress.update(event)
+    assert "Mia [bold]waves." in shown(progress)
+    for event in log[2:-1]:
+        progress.update(event)
+    text = shown(progress)
+    assert "chunk   0/4" in text
+    assert "p1_c1_f0" in text
+
+
+def test_in_a_pipe_there_are_plain_lines_per_prompt_and_no_escape_codes() -> None:
+    console = Console(file=io.StringIO(), width=40)
+    with RunProgress(console, "library", prompts=2) as progress:
+        for event in events(chunks=8):
+            progress.update(event)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "library: 2 prompts, loading"
+    assert lines[1] == "library: prompt 1/2: cast Mia #1; memory p0"
+    assert lines[3] == "library: prompt 2/2: cast she #1, dog #2; memory p1_c1_f0"
+    assert lines[4].startswith("library: prompt 2/2: done, 8/8 chunks")
+    assert len(lines) == 5
+    assert "\x1b" not in console.file.getvalue()
+
+
+def test_a_terminal_gets_one_live_display_that_is_cleared_at_the_end() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with RunProgress(console, "library", prompts=2) as progress:
+        for event in events(chunks=8):
+            progress.update(event)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "8/8 chunks" in text
+    assert text.endswith("\x1b[2K")  # its last line erased
