@@ -60,7 +60,7 @@ class Session:
         self.model = model
         self.reader = reader
         store = FrameStore(folder.stream / "memory", folder.frames)
-        self.bank = Bank(config.memory, model, store, lambda texts: sentence_encoder().embed(texts), config.seed)
+        self.bank = Bank(config.memory, model, store, sentence_encoder().embed, config.seed)
         if anew and not (folder.exists() and folder.events.stat().st_size == 0):
             folder = RunFolder.create(folder.path)
         self.folder = folder
@@ -87,7 +87,7 @@ class Session:
 
         Raises:
             UserError: the folder cannot be written, or the configuration asks for more than the model has.
-            ModelError: the model cannot be loaded.
+            ModelError: the video model or the sentence encoder cannot be loaded.
         """
         began = time.perf_counter()
         model = memreel.model.load(config.model)

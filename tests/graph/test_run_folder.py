@@ -137,8 +137,9 @@ def test_a_failed_run_can_be_started_again_in_its_folder(small_model: Any, setti
     ],
 )
 def test_bad_input_writes_nothing(given: Any, context: dict[str, Any], says: str, runs: Path) -> None:
+    given_context: Any = {"out": str(runs), **context}
     with pytest.raises(UserError) as caught:
-        build_graph().invoke(given, context={"out": str(runs), **context})
+        build_graph().invoke(given, context=given_context)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not runs.exists()
@@ -165,7 +166,8 @@ def test_a_state_stays_small_and_strict_checkpoints_bring_it_back_unchanged(sett
 @pytest.mark.usefixtures("small_model")
 def test_a_thread_given_prompts_again_starts_a_new_video(settings: Settings, runs: Path) -> None:
     graph = build_graph(settings(chunks_per_prompt=1), InMemorySaver())
-    thread, context = {"configurable": {"thread_id": "t"}}, RunContext(out=str(runs))
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    context = RunContext(out=str(runs))
     graph.invoke({"prompts": PROMPTS}, thread, context=context)
     again = graph.invoke({"prompts": [PROMPTS[1]]}, thread, context=context)
     assert Path(again["video"]).parent.name == "video-t"

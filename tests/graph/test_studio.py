@@ -87,7 +87,7 @@ def test_the_settings_an_assistant_shows_are_described(client: SyncLangGraphClie
 def test_a_thread_streams_one_event_for_each_chunk(client: SyncLangGraphClient, runs: Path) -> None:
     thread = client.threads.create()["thread_id"]
     seen: dict[str, list[Any]] = {"custom": [], "updates": [], "metadata": []}
-    given = {"prompts": [MIA, TOM]}
+    given: Any = {"prompts": [MIA, TOM]}
     modes: Any = ["custom", "updates"]
     for part in client.runs.stream(thread, "memreel", input=given, context=context(runs), stream_mode=modes):
         seen[part.event].append(part.data)
@@ -101,7 +101,8 @@ def test_a_thread_streams_one_event_for_each_chunk(client: SyncLangGraphClient, 
 def test_a_run_stops_before_a_chunk_is_edited_and_goes_on(client: SyncLangGraphClient, runs: Path) -> None:
     thread = client.threads.create()["thread_id"]
     before: Any = {"interrupt_before": ["generate_chunk"], "context": context(runs)}
-    client.runs.wait(thread, "memreel", input={"prompts": [MIA]}, **before)
+    given: Any = {"prompts": [MIA]}
+    client.runs.wait(thread, "memreel", input=given, **before)
     for _ in range(2):
         client.runs.wait(thread, "memreel", **before)
     client.threads.update_state(thread, {"text": "Rain."})
@@ -115,6 +116,7 @@ def test_a_run_stops_before_a_chunk_is_edited_and_goes_on(client: SyncLangGraphC
 
 def test_bad_input_is_an_error_in_memreels_words(client: SyncLangGraphClient, runs: Path) -> None:
     thread = client.threads.create()["thread_id"]
-    parts = list(client.runs.stream(thread, "memreel", input={"prompts": [" "]}, context=context(runs)))
+    given: Any = {"prompts": [" "]}
+    parts = list(client.runs.stream(thread, "memreel", input=given, context=context(runs)))
     assert parts[-1].event == "error"
     assert "input: prompt 1 is empty" in str(parts[-1].data)

@@ -23,7 +23,7 @@ Settings = Callable[..., RunConfig]
 
 
 def events(graph: Graph, runs: Path, *prompts: str, **context: Any) -> list[dict[str, Any]]:
-    given = {"prompts": list(prompts), "video_id": "film"}
+    given: Any = {"prompts": list(prompts), "video_id": "film"}
     return list(graph.stream(given, context=RunContext(out=str(runs), **context), stream_mode="custom"))
 
 
@@ -105,7 +105,8 @@ def test_without_retrieval_the_memory_stays_empty(settings: Settings, runs: Path
 @pytest.mark.usefixtures("small_model")
 def test_it_can_be_stepped_node_by_node(settings: Settings, runs: Path) -> None:
     graph = build_graph(settings(chunks_per_prompt=2), InMemorySaver(), interrupt_before="*")
-    thread, context = {"configurable": {"thread_id": "t"}}, RunContext(out=str(runs))
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    context = RunContext(out=str(runs))
     given: Any = {"prompts": [MIA, TOM], "video_id": "film"}
     order: list[str] = []
     while True:

@@ -71,7 +71,7 @@ def test_every_tool_says_what_it_is_for_and_what_each_argument_is() -> None:
     }
     for tool in tools.values():
         assert len(tool.description) > 60
-        for name, argument in tool.tool_call_schema.model_json_schema().get("properties", {}).items():
+        for name, argument in tool.get_input_jsonschema().get("properties", {}).items():
             assert argument.get("description"), f"{tool.name}.{name}"
 
 
