@@ -73,6 +73,8 @@ class Analyst:
             new = referent.newcomer or (same is None and referent.first != "definite")
             entities.append((referent.position, _parsed(referent.entity, referent.kind, referent.attrs, same, new)))
         for waiting in sorted(discourse.open, key=lambda w: w.number):
+            if waiting.perhaps is not None and not _has_gender(resolved.get(id(waiting.perhaps)), cast):
+                continue  # "they" of one person
             here = sum(entity["kind"] == "character" for _, entity in entities)
             for known in _antecedents(waiting, cast, set(resolved.values()), here):
                 resolved[-1 - len(resolved)] = known.global_id
@@ -154,6 +156,8 @@ def _decide(referent: Referent, cast: list[Known], taken: set[int]) -> int | Non
     if referent.other and sum(score >= GOOD_ENOUGH for score, *_ in scored) > 1 and not taken:
         latest = max((item for item in scored if item[0] >= GOOD_ENOUGH), key=lambda item: item[1])
         scored.remove(latest)  # "the other woman" is not the one spoken of last
+    if referent.earliest:
+        scored.sort(key=lambda item: (item[0] < GOOD_ENOUGH, item[2].global_id))
     if not scored:
         return None
     best, _, known = scored[0]
@@ -186,6 +190,7 @@ def _group(referent: Referent, cast: list[Known], taken: set[int]) -> list[Known
         for known in sorted(cast, key=lambda known: known.last, reverse=True)
         if known.member["kind"] == "character"
         and known.global_id not in taken
+        and _is_kind(known, referent.kind_of)
         and (gender is None or _gender(known) in (gender, None))
     ]
     same = [known for known in people if called in known.profile.nouns]
@@ -195,6 +200,16 @@ def _group(referent: Referent, cast: list[Known], taken: set[int]) -> list[Known
         return []  # they came as one entity: "two dancers"
     chosen = people[: referent.number] if len(people) >= referent.number else []
     return sorted(chosen, key=lambda known: known.global_id)
+
+
+def _is_kind(known: Known, kind_of: str) -> bool:
+    """Tell whether a member is a person, an animal or a being, as far as its nouns say; a bare name is a person."""
+    kinds = {lexicon().noun_class(noun) for noun in known.profile.nouns}
+    return kind_of in kinds if kinds else kind_of == "person"
+
+
+def _has_gender(global_id: int | None, cast: list[Known]) -> bool:
+    return any(known.global_id == global_id and _gender(known) for known in cast)
 
 
 def _gender(known: Known) -> Gender | None:

@@ -48,6 +48,7 @@ class Referent:
     first: Literal["name", "definite", "indefinite"] = "indefinite"
     newcomer: bool = False
     other: bool = False
+    earliest: bool = False
     arriving: bool = False
     weak: bool = False
     position: int = 0
@@ -66,22 +67,29 @@ class Referent:
     def attrs(self) -> list[str]:
         """The visual attributes as short phrases.
 
-        Of somebody with a name (or a second description), what they are is one of them: "young woman", "brown dog".
+        Of somebody with a name (or a second description), what they are is one of them: "young woman", "dog".
         """
         spare = self.descriptions if self.name else self.descriptions[1:]
-        said = [" ".join([*self.adjectives, spare[0]]), *spare[1:]] if spare else list(self.adjectives)
+        if spare and self.kind_of == "person":
+            said = [" ".join([*self.adjectives, spare[-1]]), *spare[:-1]]
+        else:
+            said = [*spare, *self.adjectives]
         return [*said, *(feature for feature in self.features if feature not in said)]
 
 
 @dataclass
 class Open:
-    """A pronoun or plural that nothing in the prompt explains; ``number`` is how many it stands for."""
+    """A pronoun or plural that nothing in the prompt explains; ``number`` is how many it stands for.
+
+    ``perhaps``: the one person in the prompt for whom a "they" may stand if nobody knows more.
+    """
 
     position: int
     pronoun: str
     gender: Gender | None
     number: int
     attrs: list[str] = field(default_factory=list)
+    perhaps: Referent | None = None
 
 
 @dataclass
@@ -135,6 +143,7 @@ class _Story:
                 first="definite" if mention.definite else "name" if mention.name else "indefinite",
                 newcomer=mention.newcomer,
                 other=mention.other,
+                earliest=mention.first,
                 arriving=mention.arriving,
                 weak=mention.weak,
                 position=mention.position,
@@ -188,9 +197,7 @@ class _Story:
         if mention.attrs or not self.words.is_generic(called):
             return None
         for referent in possible:
-            fits = referent.gender == mention.gender or (
-                mention.gender and not referent.gender and not referent.descriptions
-            )
+            fits = (referent.gender or self._guess(referent)) == mention.gender
             if referent.kind_of == mention.kind_of and referent.sentence != mention.sentence and fits:
                 return referent
         return None
@@ -261,9 +268,9 @@ class _Story:
         if not sure:
             sure = [r for r in people if r.gender is None and self._guess(r) == gender]
         if not sure:
-            sure = [r for r in people if r.gender is None and self._guess(r) is None]
-            persons = [r for r in sure if r.kind_of == "person"]
-            sure = persons or sure
+            unknown = [r for r in people if r.gender is None]
+            sure = [r for r in unknown if self._guess(r) is None] or unknown  # a name is but a hint
+            sure = [r for r in sure if r.kind_of == "person"] or sure
         if not sure:
             return None
         return max(sure, key=lambda referent: referent.last + (3 if referent.subject else 0))
@@ -280,7 +287,9 @@ class _Story:
         if len(people) + sum(waiting.number == 1 for waiting in self.open) >= wanted:
             return None
         if len(people) == 1 and mention.number is None and people[0].gender is None and not people[0].name:
-            return people[0]  # "they" of one person
+            waiting = self._open(mention, None, wanted)
+            waiting.perhaps = people[0]
+            return waiting
         return self._open(mention, None, wanted)
 
     def _open(self, mention: Mention, gender: Gender | None, number: int) -> Open:

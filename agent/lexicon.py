@@ -90,6 +90,8 @@ class Lexicon:
                 return table[form]
             if form.endswith("s") and form[:-1] in table:
                 return table[form[:-1]]
+            if f"{form}s" in table:
+                return table[f"{form}s"]
         last = noun.rsplit(" ", 1)[-1]
         if "-" in last and (tail := last.rsplit("-", 1)[-1]) in table:
             return table[tail]
@@ -136,11 +138,11 @@ class Lexicon:
 
     def gender_of_name(self, name: str) -> Gender | None:
         """Guess a first name's gender; none when the probe is unsure. Evidence in the text always comes first."""
-        first = name.split(" ", 1)[0].lower()
+        first = next((word.lower() for word in name.split() if not word.endswith(".")), "")
         if first in self.listed["names"]:
             return "female" if self.listed["names"][first] == "female" else "male"
         label, margin = self._probe("names", first)
-        if margin < 0.2:
+        if margin < 0.3:
             return None
         return "female" if label == "female" else "male"
 

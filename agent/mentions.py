@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
-from memreel.agent.lexicon import Gender, Lexicon, lexicon
+from memreel.agent.descriptions import modifiers
+from memreel.agent.lexicon import Gender, lexicon
 from memreel.agent.phrases import ANIMATE, Phrase, phrases
 from memreel.agent.tagging import Token, tag
 
@@ -21,7 +22,6 @@ Role = Literal["character", "object", "pronoun", "feature"]
 PLACE_PREPOSITIONS = frozenset(
     ["in", "at", "into", "through", "across", "over", "from", "of", "inside", "outside", "around", "along"]
 )
-SHADES = frozenset(["dark", "light", "pale", "bright", "deep"])
 PAIRS = {"pair": 2, "couple": 2, "duo": 2, "trio": 3}
 APPOSITION_MARKS = frozenset([",", "(", "-", "–", "—"])
 
@@ -32,8 +32,8 @@ class Mention:
 
     ``descriptions`` are the compounds it is called by ("food critic"), ``kind_of`` its noun class, ``attrs`` short
     visual phrases. ``owner`` is the mention a feature belongs to, or ``pronoun`` says it ("her"). ``newcomer``: the
-    text says it is another one; ``other``: "the other man"; ``arriving``: it enters just now; ``weak``: mere scenery
-    unless it is already known; ``bound``: an object pronoun that cannot be its clause's subject ("looks at her").
+    text says it is another one; ``other``, ``first``: "the other man", "the first man"; ``arriving``: it enters now;
+    ``weak``: scenery unless already known; ``bound``: an object pronoun, never its clause's subject ("looks at her").
     """
 
     role: Role
@@ -51,6 +51,7 @@ class Mention:
     definite: bool = False
     newcomer: bool = False
     other: bool = False
+    first: bool = False
     arriving: bool = False
     weak: bool = False
     subject: bool = False
@@ -61,36 +62,6 @@ class Mention:
 def mentions(text: str, known_names: Collection[str] = ()) -> list[Mention]:
     """Return the mentions of a text in order; ``known_names`` are the names of the cast."""
     return _Reader(text, known_names).read()
-
-
-def modifiers(phrase: Phrase, words: Lexicon) -> tuple[list[str], list[str]]:
-    """Split a phrase into what can be seen of it and what it is: ("dark blue", "leather"), ("jacket",)."""
-    nouns = [noun.lower() for noun in phrase.nouns]
-    adjectives = list(phrase.modifiers)
-    while len(nouns) > 1 and nouns[0] in words.listed["adjectives"] and not words.is_listed(" ".join(nouns)):
-        adjectives.append(nouns.pop(0))
-    seen: list[str] = []
-    for adjective in adjectives:
-        if adjective in ("and", ","):
-            continue
-        kind = words.adjective_class(adjective)
-        if kind == "unseen":
-            continue
-        if kind == "colour" and seen and seen[-1] in SHADES:
-            seen[-1] += f" {adjective}"
-        elif kind == "colour" and seen and words.colour(seen[-1].split()) and " and " not in seen[-1]:
-            seen[-1] += f" and {adjective}"
-        else:
-            seen.append(bodily(adjective, words))
-    return seen, nouns
-
-
-def bodily(adjective: str, words: Lexicon) -> str:
-    """Turn "red-haired" into "red hair" and "bearded" into "beard"; leave other adjectives alone."""
-    stem, _, tail = adjective.rpartition("-")
-    if tail in words.bodily:
-        return f"{stem} {words.bodily[tail]}".strip()
-    return adjective
 
 
 class _Reader:
@@ -173,7 +144,10 @@ class _Reader:
         )
         if "female" in words or "male" in words:
             mention.gender = "female" if "female" in words else "male"
-        mention.attrs = [attr for attr in mention.attrs if attr not in ("female", "male")]
+        hair = self.words.group("hair_colours") if kind_of == "person" else frozenset()
+        seen = [f"{attr} hair" if attr in hair else attr for attr in seen if attr not in ("female", "male")]
+        mention.attrs = seen
+        mention.first = "first" in words and "the" in words
         mention.weak = self._is_weak(i, phrase, mention)
         return mention
 
@@ -332,6 +306,9 @@ class _Reader:
         ]
         if not candidates:
             return None
+        feature = self.mentions.get(first - 1)
+        if feature is not None and feature.role == "feature":
+            return self._owner(first - 1)  # "with silver hair, wearing a red hat"
         if "," in direct and "who" not in direct and "whose" not in direct:
             return candidates[-1]
         return candidates[0]
@@ -355,13 +332,13 @@ class _Reader:
     def _appositions(self) -> None:
         """Join "Mia, a young woman", "a dog named Rex", "the robot, Pip,", "Mia is a young woman"."""
         order = sorted(i for i in self.mentions if self.mentions[i].role in ("character", "object"))
+        joined: dict[int, Mention] = {}
         for left, right in pairwise(order):
-            if left not in self.mentions:
-                continue
-            first, second = self.mentions[left], self.mentions[right]
+            first, second = joined.get(left) or self.mentions[left], self.mentions[right]
             if first.sentence != second.sentence or self._has_features_between(left, right) is None:
                 continue
-            if self._are_one(left, right):
+            if self._are_one(left, right, first):
+                joined[right] = first
                 if second.name and not first.name:
                     first.name = second.name
                 first.definite = first.definite or (bool(first.name) and second.definite)
@@ -382,9 +359,9 @@ class _Reader:
             return None
         return bool(inner)
 
-    def _are_one(self, left: int, right: int) -> bool:
+    def _are_one(self, left: int, right: int, first: Mention) -> bool:
         one, two = self.phrases[left], self.phrases[right]
-        first, second = self.mentions[left], self.mentions[right]
+        second = self.mentions[right]
         between = self._between(one, two)
         if between in (["named"], ["called"], ["nicknamed"], [",", "named"], [",", "called"]):
             return bool(second.name)

@@ -197,14 +197,14 @@ def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbl
     ``verbless``: nothing in the sentence was tagged as its verb.
     """
     last = nouns[-1]
-    if verbless and may_be_verb(following.lower) and following.tag != "NP0":
-        if following.tag == "NN2" or last.tag in ("NN2", "NP0"):
-            return True
+    behind = following.tag == "NN2" or last.tag in ("NN2", "NP0")
+    if verbless and behind and following.tag != "NP0" and may_be_verb(following.lower):
+        return True
     if last.tag == "NP0" or following.tag == "NP0":
         return last.tag == "NP0" and following.tag == "NN2" and may_be_verb(following.lower)
     if last.tag == "NN2":
         return True
-    if lexicon.is_listed(f"{last.lower} {following.lemma}"):
+    if lexicon.is_listed(f"{last.lower} {following.lemma}") or lexicon.colour([last.lower]):
         return False
     kind = lexicon.noun_class(" ".join(token.lower for token in nouns))
     if kind in ANIMATE:

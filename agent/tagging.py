@@ -15,6 +15,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
+from memreel.agent.lexicon import lexicon
+
 LONGEST_WORD = 40
 """Longer "words" are no English; the tagger's cost grows with the square of a word's length."""
 LONGEST_SENTENCE = 120
@@ -139,11 +141,20 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str]) -> list
             mark = "NP0"
         elif mark in ("UNC", "ITJ") and word.isalpha():
             mark = "NN1"
+        elif mark in ("VVZ", "VVB") and i > 1 and _is_described(tagged[i - 2][2], tagged[i - 1]):
+            mark, lemma = "NN2", singular(word.lower())
         lemma = str(lemma).lower() if mark != "NP0" else word
         if mark == "NN2" and lemma.endswith("ie") and word.endswith("ies") and len(word) > 5:
             lemma = lemma[:-2] + "y"
         tokens.append(Token(word, mark, lemma, number))
     return tokens
+
+
+def _is_described(before: str, modifier: tuple[str, str, str]) -> bool:
+    """Tell whether an adjective stands in front, as before a noun only: "with blond curls"."""
+    word, _, mark = modifier
+    adjective = mark == "AJ0" or lexicon().colour([word.lower()]) is not None
+    return adjective and before in ("PRP", "AT0", "DPS", "AJ0")
 
 
 def _is_name(i: int, mark: str, tagged: list[tuple[str, str, str]]) -> bool:
