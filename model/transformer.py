@@ -140,18 +140,18 @@ class Block(nn.Module):
     def between(self, x: torch.Tensor, attended: torch.Tensor, modulation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Add what self-attention found; return the tokens and their text queries."""
         gate = self._parts(modulation)[2]
-        x = x + self.self_attn.o(attended).view(x.shape) * gate
+        x = (x + self.self_attn.o(attended).view(x.shape) * gate).to(x.dtype)
         norm = self.norm3
-        h = F.layer_norm(x, (self.dim,), norm.weight.float(), norm.bias.float(), self.eps)
+        h = F.layer_norm(x.float(), (self.dim,), norm.weight.float(), norm.bias.float(), self.eps)
         h = h.to(self.cross_attn.q.weight.dtype).flatten(1, 2)
         return x, self.cross_attn.query(h)
 
     def after(self, x: torch.Tensor, attended: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
         """Add what text cross-attention found, then the feed-forward net."""
         shift, scale, gate = self._parts(modulation)[3:]
-        x = x + self.cross_attn.o(attended).view(x.shape)
+        x = (x + self.cross_attn.o(attended).view(x.shape)).to(x.dtype)
         h = self._modulated(x, shift, scale).to(self.cross_attn.q.weight.dtype)
-        return x + self.ffn(h) * gate
+        return (x + self.ffn(h) * gate).to(x.dtype)
 
     def _parts(self, modulation: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(part.unsqueeze(2) for part in (self.modulation.float() + modulation).unbind(2))
@@ -241,7 +241,7 @@ class VideoTransformer(nn.Module):
             context: earlier frames to attend to.
             written: lists to append to, for a clean pass.
         """
-        x = self.patchify(latents).float()
+        x = self.patchify(latents)
         time, modulation = self.embed_time(timesteps)
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from memreel.model.codec import VideoCodec
-from memreel.model.minilm import sentence_encoder
+from memreel.model.minilm import SentenceEncoder, weights_folder
+from memreel.model.sketch.weights import load_codec
 from memreel.training.device import Easel, agree, average, join
 from memreel.training.samples import Batches
 
@@ -30,14 +31,17 @@ def picture_loss(out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) ->
     return loss + 0.5 * across
 
 
-def train(out: Path, seconds: float, batch: int, workers: int, rate: float = 1.5e-3, seed: int = 1) -> float:
+def train(
+    out: Path, seconds: float, batch: int, workers: int, encoder: Path, resume: bool, rate: float = 1.5e-3, seed: int = 1
+) -> float:
     """Train for ``seconds`` and write ``codec.safetensors`` (half precision); returns the last PSNR in dB."""
     here = join()
     torch.manual_seed(seed)
-    codec = VideoCodec().to(here.device, memory_format=torch.channels_last)
+    codec = load_codec(out).requires_grad_(True).train() if resume else VideoCodec()
+    codec = codec.to(here.device, memory_format=torch.channels_last)
     easel = Easel(here.device)
     optimizer = torch.optim.AdamW(codec.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-    data = Batches(batch, seed * 100 + here.rank, sentence_encoder().tokenizer, ((((3, 0, 6)), 1.0),))
+    data = Batches(batch, seed * 100 + here.rank, SentenceEncoder(encoder).tokenizer, ((((3, 0, 6)), 1.0),))
     loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
     start, step, psnr = time.monotonic(), 0, 0.0
     while True:
@@ -59,7 +63,7 @@ def train(out: Path, seconds: float, batch: int, workers: int, rate: float = 1.5
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
         optimizer.step()
         if step % 100 == 0:
-            psnr = -10 * float(torch.log10((decoded.float() - pictures).square().mean()))
+            psnr = -10 * float(torch.log10((decoded.detach().float() - pictures).square().mean()))
             if here.first:
                 print(f"codec step {step} {time.monotonic() - start:.0f} s loss {float(loss):.4f} psnr {psnr:.2f} dB", flush=True)
         step += 1
@@ -81,8 +85,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=150)
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--workers", type=int, default=12)
+    parser.add_argument("--encoder", type=Path, default=None, help="folder of the sentence encoder, if not packaged")
+    parser.add_argument("--resume", action="store_true", help="start from the weights that lie in --out")
     args = parser.parse_args()
-    train(args.out, args.seconds, args.batch, args.workers)
+    train(args.out, args.seconds, args.batch, args.workers, args.encoder or weights_folder(), args.resume)
 
 
 if __name__ == "__main__":

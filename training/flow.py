@@ -26,7 +26,9 @@ def turn(times: list[float], device: str) -> torch.Tensor:
 def pick(text: TextContext, rows: torch.Tensor) -> TextContext:
     """Return the texts at ``rows``, in that order."""
     assert text.mask is not None
-    return TextContext([k[rows] for k in text.keys], [v[rows] for v in text.values], text.mask[rows])
+    return TextContext(
+        [k.index_select(0, rows) for k in text.keys], [v.index_select(0, rows) for v in text.values], text.mask[rows]
+    )
 
 
 def read_texts(net: SketchNet, encoder: SentenceEncoder, batch: Batch, device: str) -> TextContext:

@@ -2,7 +2,8 @@
 
 Flow matching on latents of painted samples, with more weight on figures. A context is encoded once and shared by
 several noise draws of its chunk. Stops at a wall-clock budget, returns averaged weights in shards, and starts again
-from them (``--resume``, with the optimiser's state where it is still there); ``--decay`` ends with a falling rate.
+from them (``--resume``, with the optimisers' state where it is still there). Matrices of the blocks are updated by Muon
+(Jordan et al., 2024), everything else by AdamW.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -22,10 +24,12 @@ from memreel.model.transformer import Block
 from memreel.training.device import Easel, Place, agree, average, join
 from memreel.training.evaluate import Evaluator
 from memreel.training.flow import layout_times, pick, read_texts, repeated, turn, write_context
-from memreel.training.samples import Batches
+from memreel.training.samples import LAYOUTS, Batches, Layouts
 
 DRAWS = 4
-FIGURE_WEIGHT = 5.0
+FIGURE_WEIGHT = 6.0
+MATRIX_RATE, REST_RATE = 1.5e-3, 1e-3
+OPENING: Layouts = (((0, 0, 0), 0.8), ((3, 3, 6), 0.2))
 
 
 def figure_weight(masks: torch.Tensor) -> torch.Tensor:
@@ -44,19 +48,20 @@ class Trainer:
         self.net = SketchNet().to(here.device)
         self.ema = {k: v.clone() for k, v in self.net.state_dict().items()}
         self.easel = Easel(here.device)
-        data = Batches(batch, seed * 1000 + here.rank, encoder.tokenizer)
-        self.loader = iter(
-            torch.utils.data.DataLoader(
-                data, batch_size=None, num_workers=workers, prefetch_factor=3 if workers else None, pin_memory=here.device != "cpu"
-            )
-        )
+        self.batch, self.workers, self.seed = batch, workers, seed
         self.noise = torch.Generator(here.device).manual_seed(seed * 77 + here.rank)
-        matrices = [p for p in self.net.parameters() if p.ndim > 1]
-        rest = [p for p in self.net.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}],
-            lr=1e-3, betas=(0.9, 0.95), fused=here.device != "cpu",
-        )  # fmt: skip
+        for parameter in self.net.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        named = dict(self.net.named_parameters())
+        inner = {n for n, p in named.items() if p.ndim == 2 and (".blocks." in n or ".layers." in n)}
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(
+                [named[n] for n in sorted(inner)], lr=MATRIX_RATE, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"
+            ),
+            torch.optim.AdamW(
+                [p for n, p in named.items() if n not in inner], lr=REST_RATE, betas=(0.9, 0.95), weight_decay=0.0
+            ),
+        ]
         self.step = 0
 
     def resume(self, folder: Path) -> None:
@@ -67,7 +72,8 @@ class Trainer:
         if state.exists():
             kept = torch.load(state, map_location=self.here.device, weights_only=True)
             self.net.load_state_dict(kept["net"])
-            self.optimizer.load_state_dict(kept["optimizer"])
+            for optimizer, state_dict in zip(self.optimizers, kept["optimizers"], strict=True):
+                optimizer.load_state_dict(state_dict)
             self.ema, self.step = kept["ema"], kept["step"]
         else:
             self.ema = {k: v.clone() for k, v in self.net.state_dict().items()}
@@ -99,39 +105,66 @@ class Trainer:
         weight = figure_weight(masks[:, -12:]).repeat_interleave(DRAWS, 0)
         return ((velocity - (noise - target)).square() * weight).mean()
 
-    def train(self, seconds: float, rate: float, decay: bool) -> list[tuple[int, float]]:
-        """Train for ``seconds``; returns (step, loss) every hundred steps."""
+    def _batches(self, layouts: Layouts) -> Iterator[dict[str, torch.Tensor]]:
+        data = Batches(self.batch, self.seed * 1000 + self.step * 10 + self.here.rank, self.encoder.tokenizer, layouts)
+        return iter(
+            torch.utils.data.DataLoader(
+                data,
+                batch_size=None,
+                num_workers=self.workers,
+                prefetch_factor=3 if self.workers else None,
+                pin_memory=self.here.device != "cpu",
+            )
+        )
+
+    def train(self, seconds: float, opening: float, decay: float) -> list[tuple[int, float]]:
+        """Train for ``seconds``; returns (step, loss) every hundred steps.
+
+        Args:
+            seconds: wall-clock budget.
+            opening: share of the time spent on first chunks, which cost less: figures and words before memory.
+            decay: share of the time, at the end, over which the rate falls to nothing.
+        """
         start, log = time.monotonic(), []
         parameters = list(self.net.parameters())
-        first = self.step
+        grads = [p.grad for p in parameters if p.grad is not None]
+        averaged, first, waited = list(self.ema.values()), self.step, 0.0
         running = torch.zeros((), device=self.here.device)
+        early = opening > 0.0
+        batches = self._batches(OPENING if early else LAYOUTS)
         while True:
             done = float(agree(torch.tensor((time.monotonic() - start) / seconds, device=self.here.device), self.here.world))
             if done >= 1.0:
                 return log
+            if early and done > opening:
+                early = False
+                batches = self._batches(LAYOUTS)
             warm = min(1.0, (self.step - first + 1) / 200)
-            fall = min(1.0, max(0.02, (1.0 - done) / 0.45)) if decay else 1.0
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate * warm * fall
-            loss = self.loss(next(self.loader))
-            self.optimizer.zero_grad(set_to_none=True)
+            fall = min(1.0, max(0.02, (1.0 - done) / decay)) if decay else 1.0
+            for optimizer, rate in zip(self.optimizers, (MATRIX_RATE, REST_RATE), strict=True):
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * warm * fall
+            asked = time.monotonic()
+            batch = next(batches)
+            waited += time.monotonic() - asked
+            loss = self.loss(batch)
+            torch._foreach_zero_(grads)
             loss.backward()
             average(parameters, self.here.world)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self.step += 1
-            keep = min(0.999, 1 - 1 / (self.step + 1))
             with torch.no_grad():
-                state = list(self.net.state_dict().values())
-                torch._foreach_lerp_(list(self.ema.values()), state, 1 - keep)
+                torch._foreach_lerp_(averaged, list(self.net.state_dict().values()), max(0.001, 1 / (self.step + 1)))
             running += loss.detach()
             if self.step % 100 == 0:
                 mean = float(running) / 100
                 running.zero_()
                 log.append((self.step, mean))
                 if self.here.first:
-                    rate_now = (self.step - first) / (time.monotonic() - start)
-                    print(f"step {self.step} {time.monotonic() - start:.0f} s loss {mean:.4f} {rate_now:.2f} steps/s", flush=True)
+                    spent = time.monotonic() - start
+                    print(f"step {self.step} {spent:.0f} s, waited {waited:.0f} s, loss {mean:.4f}", flush=True)
 
     def save(self, log: list[tuple[int, float]], optimizer: bool) -> None:
         """Write the averaged weights in shards, the log, and the optimiser's state for an immediate resume."""
@@ -139,7 +172,12 @@ class Trainer:
         (self.out / "log.json").write_text(json.dumps(log))
         if optimizer:
             torch.save(
-                {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema, "step": self.step},
+                {
+                    "net": self.net.state_dict(),
+                    "optimizers": [o.state_dict() for o in self.optimizers],
+                    "ema": self.ema,
+                    "step": self.step,
+                },
                 self.out / "optimizer.pt",
             )
 
@@ -153,8 +191,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--batch", type=int, default=128, help="samples a process and step")
     parser.add_argument("--workers", type=int, default=14)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--decay", action="store_true", help="let the rate fall to zero over the last 45 %%")
+    parser.add_argument("--opening", type=float, default=0.0, help="share of the time on first chunks only")
+    parser.add_argument("--decay", type=float, default=0.0, help="share of the time over which the rate falls, at the end")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--samples", type=int, default=384, help="held-out samples a condition at the end; 0: none")
     args = parser.parse_args()
@@ -162,12 +200,12 @@ def main() -> None:
     torch.manual_seed(args.seed)
     if here.device != "cpu":
         for name in ("before", "between", "after"):
-            setattr(Block, name, torch.compile(getattr(Block, name)))
+            setattr(Block, name, torch.compile(getattr(Block, name), dynamic=True))
     encoder = SentenceEncoder(args.encoder or weights_folder(), here.device)
     trainer = Trainer(here, args.out, encoder, args.batch, args.workers, args.seed)
     if args.resume is not None:
         trainer.resume(args.resume)
-    log = trainer.train(args.seconds, args.rate, args.decay)
+    log = trainer.train(args.seconds, args.opening, args.decay)
     if here.first:
         trainer.save(log, optimizer=here.device != "cpu")
         if args.samples:

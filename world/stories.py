@@ -16,7 +16,7 @@ from memreel.world import palette
 from memreel.world.draw import WIDTH
 from memreel.world.shapes import Look, Pose, Row, figure, held
 
-SPEED = 52.0
+SPEED = 36.0
 """Walking speed in pixels a second."""
 FIGURES = (*palette.PEOPLE, *palette.ANIMALS, palette.ROBOT)
 ACTIONS = ("stand", "stand", "wave", "jump", "talk", "dance")
@@ -298,7 +298,7 @@ def make_schedule(random: Random, beings: dict[int, Being], scenes: int) -> list
                 holds[random.choice(hands)] = thing
             elif cut and len(order) < 4:
                 order.insert(random.randint(0, len(order)), thing)
-        walk_in = {k for k in order if k in new and (not cut or random.random() < (0.2 if out else 0.4))}
+        walk_in = {k for k in order if k in new and (not cut or random.random() < (0.2 if out else 0.25))}
         out.append(stage(random, beings, before, order[:4], holds, place, walk_in))
     return out
 
