@@ -1,1 +1,55 @@
-"""."""
+"""Video models behind one protocol, and what they are built from.
+
+`protocol` says what a video model offers; `load` gives one by its configuration, once a process. `transformer`,
+`rotary`, `layout`, `cache`, `sampler` and `codec` are the parts; `sketch` is the embedded model; `minilm` the sentence
+encoder. Nothing here knows of entities, of the bank or of LangGraph.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from memreel.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from memreel.configs.schema import ModelConfig
+    from memreel.model.protocol import VideoModel
+
+VIDEO_MODELS = {"sketch": "memreel.model.sketch.model"}
+"""Video models by name: the module whose ``load(weights, device)`` gives one."""
+
+
+def load(config: ModelConfig) -> VideoModel:
+    """Return the configured video model, loading its weights at the first call of a process.
+
+    Raises:
+        UserError: an unknown model name, a missing or wrong weights file, or a device that is not there.
+    """
+    if config.name not in VIDEO_MODELS:
+        raise UserError(
+            f"model.name: there is no video model '{config.name}'{did_you_mean(config.name, VIDEO_MODELS)}; "
+            f"known: {', '.join(VIDEO_MODELS)}"
+        )
+    return _load(config.name, None if config.weights is None else str(config.weights), _device(config.device))
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"model.device: '{name}' cannot be used here ({str(error).splitlines()[0]}); try 'auto'") from error
+    return name
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, weights: str | None, device: str) -> VideoModel:
+    from importlib import import_module
+    from pathlib import Path
+
+    model: VideoModel = import_module(VIDEO_MODELS[name]).load(None if weights is None else Path(weights), device)
+    return model

@@ -1,0 +1,150 @@
+"""The embedded video model: 192 x 112 at 16 pictures a second, drawn figures, runs on a laptop's CPU.
+
+`SketchModel` owns the weights; `SketchStream` is one running video. A chunk is four Euler steps and a clean pass in
+which each frame attends to itself alone, so that a frame's keys and values depend on its latent and its prompt only:
+the same in the sink, in the local window and, much later, as a memory frame.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from memreel.errors import ModelError
+from memreel.model.cache import StreamCache
+from memreel.model.minilm import SentenceEncoder, sentence_encoder
+from memreel.model.protocol import Chunk, EvictedChunk, MemoryFrame, Pictures, VideoSpec
+from memreel.model.rotary import rotation
+from memreel.model.sampler import TIMESTEPS, euler, levels, noise
+from memreel.model.sketch.net import CONFIG, LATENT, LAYOUT, SHIFT, STEPS, TOKENS, SketchNet
+from memreel.model.sketch.scoring import SCORING_LAYERS, visibility
+from memreel.model.sketch.text import MAX_TOKENS
+from memreel.model.sketch.weights import load_codec, load_net
+from memreel.model.transformer import TextContext, Written
+
+SPEC = VideoSpec(192, 112, 16, *LATENT)
+
+
+class SketchModel:
+    """Weights of codec, text refiner and transformer, shared by all streams of a process."""
+
+    name = "sketch"
+    spec = SPEC
+    memory_slots = LAYOUT.memory
+
+    def __init__(self, net: SketchNet, codec: torch.nn.Module, encoder: SentenceEncoder, device: str) -> None:
+        """Wrap loaded networks; they are moved to ``device``."""
+        self.net = net.to(device)
+        self.codec = codec.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.encoder, self.device = encoder, device
+        self.current = rotation(LAYOUT.current(), *TOKENS, CONFIG.head_dim).to(device)
+        self.alone = rotation([0.0], *TOKENS, CONFIG.head_dim).to(device)
+        self._phrase = lru_cache(maxsize=256)(self.read)
+
+    @torch.inference_mode()
+    def read(self, text: str) -> TextContext:
+        """Encode one prompt or phrase for cross-attention."""
+        states, mask = self.encoder.token_states([text], MAX_TOKENS)
+        return self.net.read(states.to(self.device), mask.to(self.device))
+
+    def open(self, seed: int) -> SketchStream:
+        """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""
+        return SketchStream(self, seed)
+
+    @torch.inference_mode()
+    def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
+        """Score how visible each phrase is in each frame of a chunk, ``[frames, phrases]`` in 0..1."""
+        if not phrases:
+            return torch.zeros(evicted.latents.shape[0], 0)
+        return visibility(evicted.queries, [self._phrase(p) for p in phrases], self._phrase(""))
+
+
+class SketchStream:
+    """One running video of the sketch model."""
+
+    def __init__(self, model: SketchModel, seed: int) -> None:
+        """Start before the first chunk, without a prompt."""
+        self.model, self.seed, self.index = model, seed, 0
+        self.cache = StreamCache(LAYOUT, TOKENS)
+        self._text: TextContext | None = None
+        self._before: torch.Tensor | None = None
+        self._open = True
+
+    def set_prompt(self, text: str) -> None:
+        """Let the following chunks be governed by ``text``."""
+        self._text = self.model.read(text)
+
+    @torch.inference_mode()
+    def generate(self, memory: Sequence[MemoryFrame] = ()) -> Chunk:
+        """Denoise, write the cache and decode the next chunk.
+
+        Raises:
+            ModelError: no prompt was set, the stream is finalized, or too many memory frames were given.
+        """
+        if not self._open:
+            raise ModelError("the stream is finalized; open another one")
+        if self._text is None:
+            raise ModelError("no prompt is set; call set_prompt before generate")
+        started = time.perf_counter()
+        latents = self._denoise(self._text, memory)
+        denoised = time.perf_counter()
+        written = self._write(latents, self._text)
+        cleaned = time.perf_counter()
+        pictures = self._decode(latents)
+        decoded = time.perf_counter()
+        finished = EvictedChunk(
+            self.index,
+            latents,
+            torch.stack(written.keys),
+            torch.stack(written.values),
+            torch.stack([written.queries[i] for i in SCORING_LAYERS]),
+            pictures[SPEC.pictures_per_latent - 1 :: SPEC.pictures_per_latent],
+        )
+        evicted = self.cache.push(finished)
+        self.index += 1
+        seconds = {"denoise": denoised - started, "clean": cleaned - denoised, "decode": decoded - cleaned}
+        return Chunk(finished.index, latents, pictures, evicted, [f.frame_id for f in memory], seconds)
+
+    def _denoise(self, text: TextContext, memory: Sequence[MemoryFrame]) -> torch.Tensor:
+        model = self.model
+        context = self.cache.context(memory)
+        x = noise((1, SPEC.chunk_frames, *LATENT), self.seed, self.index).to(model.device)
+        sigmas = levels(STEPS, SHIFT)
+        for sigma, following in zip(sigmas, sigmas[1:], strict=False):
+            timesteps = torch.full((1, SPEC.chunk_frames), sigma * TIMESTEPS, device=model.device)
+            x = euler(x, model.net.transformer(x, timesteps, text, model.current, context), sigma, following)
+        return x[0]
+
+    def _write(self, latents: torch.Tensor, text: TextContext) -> Written:
+        frames = latents.shape[0]
+        each = TextContext(
+            [k.expand(frames, -1, -1, -1) for k in text.keys],
+            [v.expand(frames, -1, -1, -1) for v in text.values],
+            None if text.mask is None else text.mask.expand(frames, -1),
+        )
+        written = Written([], [], [])
+        clean = torch.zeros(frames, 1, device=self.model.device)
+        self.model.net.transformer(latents.unsqueeze(1), clean, each, self.model.alone, None, written)
+        return written
+
+    def _decode(self, latents: torch.Tensor) -> Pictures:
+        decoded = self.model.codec.decode(latents.unsqueeze(0), self._before)[0]  # type: ignore[operator]
+        self._before = latents[-1:].clone()
+        pixels = (decoded.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        pictures: Pictures = pixels.cpu().numpy().astype(np.uint8, copy=False)
+        return pictures
+
+    def finalize(self) -> None:
+        """Release the cache; the stream cannot generate any more."""
+        self.cache.clear()
+        self._open = False
+
+
+def load(weights: Path | None, device: str) -> SketchModel:
+    """Load the sketch model from a folder of weights (None: those shipped with memreel)."""
+    return SketchModel(load_net(weights), load_codec(weights), sentence_encoder("cpu"), device)
