@@ -82,7 +82,7 @@ class Trainer:
         """Return the weighted velocity error of one batch."""
         device, cast = self.here.device, self.here.device.split(":")[0]
         pictures, masks = self.easel(batch)
-        with torch.autocast(cast, torch.bfloat16, enabled=cast == "cuda"):
+        with torch.autocast(cast, torch.bfloat16):
             with torch.no_grad():
                 latents = self.codec.encode(pictures).float()
             count, frames = latents.shape[0], latents.shape[1] - 3
@@ -117,13 +117,14 @@ class Trainer:
             )
         )
 
-    def train(self, seconds: float, opening: float, decay: float) -> list[tuple[int, float]]:
+    def train(self, seconds: float, opening: float, decay: float, pace: float = 1.0) -> list[tuple[int, float]]:
         """Train for ``seconds``; returns (step, loss) every hundred steps.
 
         Args:
             seconds: wall-clock budget.
             opening: share of the time spent on first chunks, which cost less: figures and words before memory.
             decay: share of the time, at the end, over which the rate falls to nothing.
+            pace: factor on the learning rates, for small batches.
         """
         start, log = time.monotonic(), []
         parameters = list(self.net.parameters())
@@ -140,7 +141,7 @@ class Trainer:
                 early = False
                 batches = self._batches(LAYOUTS)
             warm = min(1.0, (self.step - first + 1) / 200)
-            fall = min(1.0, max(0.02, (1.0 - done) / decay)) if decay else 1.0
+            fall = pace * (min(1.0, max(0.02, (1.0 - done) / decay)) if decay else 1.0)
             for optimizer, rate in zip(self.optimizers, (MATRIX_RATE, REST_RATE), strict=True):
                 for group in optimizer.param_groups:
                     group["lr"] = rate * warm * fall
@@ -156,7 +157,8 @@ class Trainer:
                 optimizer.step()
             self.step += 1
             with torch.no_grad():
-                torch._foreach_lerp_(averaged, list(self.net.state_dict().values()), max(0.001, 1 / (self.step + 1)))
+                keep = min(0.999, (1 + self.step) / (10 + self.step))
+                torch._foreach_lerp_(averaged, list(self.net.state_dict().values()), 1 - keep)
             running += loss.detach()
             if self.step % 100 == 0:
                 mean = float(running) / 100
@@ -193,6 +195,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--opening", type=float, default=0.0, help="share of the time on first chunks only")
     parser.add_argument("--decay", type=float, default=0.0, help="share of the time over which the rate falls, at the end")
+    parser.add_argument("--pace", type=float, default=1.0, help="factor on the learning rates, for small batches")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--samples", type=int, default=384, help="held-out samples a condition at the end; 0: none")
     args = parser.parse_args()
@@ -205,9 +208,9 @@ def main() -> None:
     trainer = Trainer(here, args.out, encoder, args.batch, args.workers, args.seed)
     if args.resume is not None:
         trainer.resume(args.resume)
-    log = trainer.train(args.seconds, args.opening, args.decay)
+    log = trainer.train(args.seconds, args.opening, args.decay, args.pace)
     if here.first:
-        trainer.save(log, optimizer=here.device != "cpu")
+        trainer.save(log, optimizer=True)
         if args.samples:
             trainer.net.load_state_dict(trainer.ema)
             figures = Evaluator(trainer.codec, encoder, here.device, args.samples).score(trainer.net, args.out)
