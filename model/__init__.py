@@ -40,9 +40,11 @@ def _device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name)
+        torch.zeros(1, device=name).cpu()
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"model.device: '{name}' cannot be used here ({str(error).splitlines()[0]}); try 'auto'") from error
+        raise UserError(
+            f"model.device: '{name}' cannot be used here ({str(error).splitlines()[0]}); try 'auto'"
+        ) from error
     return name
 
 

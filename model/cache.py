@@ -3,7 +3,7 @@
 Phases of a chunk: `context` lays out sink, memory, local (its tensors stay the same for all denoising steps); after the
 clean pass `push` takes the chunk in, and hands back the chunk that the local window has no room for any more. Keys are
 kept without rotary position and turned when they are laid out. A frame is attended once, even where it is both sink
-and local, or both sink and memory. The cache knows nothing of texts, noise or pictures' meaning.
+and local, both sink and memory, or handed in twice. The cache knows nothing of texts, noise or pictures' meaning.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class StreamCache:
         self.local: list[EvictedChunk] = []
 
     def recall(self, memory: Sequence[MemoryFrame]) -> list[MemoryFrame]:
-        """Return the memory frames that are in neither sink nor local, so that none is attended twice."""
+        """Return the memory frames that are in neither sink nor local, each once, so that none is attended twice."""
         held = {chunk.index for chunk in ([self.sink] if self.sink else []) + self.local}
-        return [frame for frame in memory if frame.index not in held]
+        return list({(frame.index, frame.frame): frame for frame in memory if frame.index not in held}.values())
 
     def context(self, memory: Sequence[MemoryFrame]) -> FrameContext | None:
         """Lay out sink, memory and local for the next chunk; None while there is nothing.

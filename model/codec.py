@@ -26,7 +26,8 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Add a correction to ``x`` ``[batch, width, height, width]``."""
-        return x + self.second(F.silu(self.first(F.silu(x))))
+        change: torch.Tensor = self.second(F.silu(self.first(F.silu(x))))
+        return x + change
 
 
 class VideoCodec(nn.Module):
@@ -66,11 +67,11 @@ class VideoCodec(nn.Module):
         )
 
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Encode pictures ``[batch, frames * 4, 3, height, width]`` in 0..1 to ``[batch, frames, 16, h / 8, w / 8]``."""
+        """Encode pictures ``[batch, frames * 4, 3, height, width]`` in 0..1 to ``[batch, frames, 16, h/8, w/8]``."""
         batch = pictures.shape[0]
         grouped = pictures.unflatten(1, (-1, PICTURES)).flatten(2, 3).flatten(0, 1)
         latents: torch.Tensor = self.norm(self.encoder(grouped * 2 - 1))
-        return latents.unflatten(0, (batch, -1))
+        return torch.unflatten(latents, 0, (batch, -1))
 
     def decode(self, latents: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tensor:
         """Decode ``[batch, frames, 16, h, w]`` to pictures ``[batch, frames * 4, 3, h * 8, w * 8]`` in 0..1.
@@ -84,5 +85,7 @@ class VideoCodec(nn.Module):
         first = torch.zeros_like(latents[:, :1]) if before is None else before.unsqueeze(1)
         earlier = torch.cat((first, latents[:, :-1]), 1)
         out = self.decoder(torch.cat((latents, earlier), 2).flatten(0, 1))
-        pictures: torch.Tensor = (out * 0.5 + 0.5).unflatten(0, (batch, frames)).unflatten(2, (PICTURES, 3)).flatten(1, 2)
+        pictures: torch.Tensor = (
+            (out * 0.5 + 0.5).unflatten(0, (batch, frames)).unflatten(2, (PICTURES, 3)).flatten(1, 2)
+        )
         return pictures

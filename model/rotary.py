@@ -33,7 +33,9 @@ def rotation(times: Sequence[float] | torch.Tensor, height: int, width: int, hea
         ``[2, frames * height * width, head_dim / 2]``, float32.
     """
     t = torch.as_tensor(times, dtype=torch.float64)
-    grids = torch.meshgrid(t, torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij")
+    grids = torch.meshgrid(
+        t, torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
+    )
     parts = []
     for position, pairs in zip(grids, axis_pairs(head_dim), strict=True):
         rate = THETA ** (-torch.arange(pairs, dtype=torch.float64) / pairs)

@@ -1,8 +1,8 @@
 """Flow matching in a few steps: the noise levels and the Euler rule between them.
 
-A noisy latent is ``x = (1 - sigma) x0 + sigma noise``; the model predicts the velocity ``noise - x0``. Levels are spaced
-evenly and then shifted towards noise, ``sigma' = s sigma / (1 + (s - 1) sigma)`` (Esser et al., Scaling Rectified Flow
-Transformers, 2024, §5.3.2). Noise is a function of (seed, chunk index, step) alone.
+A noisy latent is ``x = (1 - sigma) x0 + sigma noise``; the model predicts the velocity ``noise - x0``. Levels are
+spaced evenly and then shifted towards noise, ``sigma' = s sigma / (1 + (s - 1) sigma)`` (Esser et al., Scaling
+Rectified Flow Transformers, 2024, §5.3.2). Noise is a function of (seed, chunk index, step) alone.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ Source of the structure: Wan: Open and Advanced Large-Scale Video Generative Mod
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,11 +104,12 @@ class Attention(nn.Module):
 
     def query(self, x: torch.Tensor) -> torch.Tensor:
         """Project tokens to normalised queries ``[batch, tokens, heads, head_dim]``."""
-        return self.norm_q(self.q(x)).unflatten(-1, (self.heads, -1))
+        return torch.unflatten(self.norm_q(self.q(x)), -1, (self.heads, -1))
 
     def key_value(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Project tokens to normalised keys and to values."""
-        return self.norm_k(self.k(x)).unflatten(-1, (self.heads, -1)), self.v(x).unflatten(-1, (self.heads, -1))
+        heads = (self.heads, -1)
+        return torch.unflatten(self.norm_k(self.k(x)), -1, heads), torch.unflatten(self.v(x), -1, heads)
 
 
 class Block(nn.Module):
@@ -130,14 +132,16 @@ class Block(nn.Module):
     def before(
         self, x: torch.Tensor, modulation: torch.Tensor, turn: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return rotated queries, rotated keys, un-rotated keys and values of tokens ``[batch, frames, tokens, dim]``."""
+        """Return rotated queries, rotated keys, plain keys and values of tokens ``[batch, frames, tokens, dim]``."""
         shift, scale = self._parts(modulation)[:2]
         h = self._modulated(x, shift, scale).to(self.self_attn.q.weight.dtype).flatten(1, 2)
         q = self.self_attn.query(h)
         k, v = self.self_attn.key_value(h)
         return rotate(q, turn), rotate(k, turn), k, v
 
-    def between(self, x: torch.Tensor, attended: torch.Tensor, modulation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def between(
+        self, x: torch.Tensor, attended: torch.Tensor, modulation: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add what self-attention found; return the tokens and their text queries."""
         gate = self._parts(modulation)[2]
         x = (x + self.self_attn.o(attended).view(x.shape) * gate).to(x.dtype)
@@ -151,7 +155,8 @@ class Block(nn.Module):
         shift, scale, gate = self._parts(modulation)[3:]
         x = (x + self.cross_attn.o(attended).view(x.shape)).to(x.dtype)
         h = self._modulated(x, shift, scale).to(self.cross_attn.q.weight.dtype)
-        return (x + self.ffn(h) * gate).to(x.dtype)
+        fed: torch.Tensor = self.ffn(h)
+        return (x + fed * gate).to(x.dtype)
 
     def _parts(self, modulation: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(part.unsqueeze(2) for part in (self.modulation.float() + modulation).unbind(2))
@@ -170,7 +175,8 @@ class Head(nn.Module):
         """Project tokens ``[batch, frames, tokens, dim]`` under the time embedding ``[batch, frames, dim]``."""
         shift, scale = (self.modulation.float() + time.unsqueeze(2)).unbind(2)
         h = F.layer_norm(x.float(), (self.dim,), eps=self.eps) * (1 + scale.unsqueeze(2)) + shift.unsqueeze(2)
-        return self.head(h.to(self.head.weight.dtype))
+        out: torch.Tensor = self.head(h.to(self.head.weight.dtype))
+        return out
 
 
 class VideoTransformer(nn.Module):
@@ -196,10 +202,15 @@ class VideoTransformer(nn.Module):
                 nn.init.zeros_(module.bias)
         nn.init.zeros_(self.head.head.weight)
 
+    def _blocks(self) -> Iterator[Block]:
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            yield block
+
     def text_context(self, states: torch.Tensor, mask: torch.Tensor | None) -> TextContext:
         """Project text states ``[batch, tokens, text_dim]`` once for all blocks; ``mask`` is True on text."""
         text = self.text_embedding(states)
-        pairs = [block.cross_attn.key_value(text) for block in self.blocks]
+        pairs = [block.cross_attn.key_value(text) for block in self._blocks()]
         return TextContext([k for k, _ in pairs], [v for _, v in pairs], mask)
 
     def embed_time(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -207,14 +218,14 @@ class VideoTransformer(nn.Module):
         half = self.config.freq_dim // 2
         rate = torch.exp(-math.log(10_000.0) * torch.arange(half, device=timesteps.device, dtype=torch.float32) / half)
         angle = timesteps.float().unsqueeze(-1) * rate
-        waves = torch.cat((angle.cos(), angle.sin()), dim=-1).to(self.time_embedding[0].weight.dtype)
+        waves = torch.cat((angle.cos(), angle.sin()), dim=-1).to(self.patch_embedding.weight.dtype)
         time = self.time_embedding(waves)
         return time.float(), self.time_projection(time).float().unflatten(-1, (6, -1))
 
     def patchify(self, latents: torch.Tensor) -> torch.Tensor:
         """Embed latents as tokens ``[batch, frames, tokens a frame, dim]``."""
         tokens = self.patch_embedding(latents.transpose(1, 2).to(self.patch_embedding.weight.dtype))
-        return tokens.permute(0, 2, 3, 4, 1).flatten(2, 3)
+        return torch.flatten(tokens.permute(0, 2, 3, 4, 1), 2, 3)
 
     def unpatchify(self, tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """Turn projected tokens ``[batch, frames, tokens, patch * channels]`` into latents."""
@@ -243,8 +254,7 @@ class VideoTransformer(nn.Module):
         """
         x = self.patchify(latents)
         time, modulation = self.embed_time(timesteps)
-        for i, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
+        for i, block in enumerate(self._blocks()):
             q, turned, k, v = block.before(x, modulation, turn)
             keys, values = turned, v
             if context is not None:

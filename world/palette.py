@@ -6,6 +6,10 @@ synonym or name works.
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import yaml
+
 RGB = tuple[int, int, int]
 
 HAIR: dict[str, RGB] = {
@@ -128,28 +132,8 @@ PLACE_DETAILS: dict[str, tuple[str, ...]] = {
     "rooftop": ("The city lights glow below.", "The moon shines above.", "Stars fill the dark sky."),
 }
 
-FEMALE_NAMES = (
-    "Mia Nora Emma Lena Anna Clara Sofia Maya Alice Julia Laura Sarah Hannah Ella Grace Lucy Ruby Zoe Iris Nina Ada "
-    "Eva Rosa Vera Tara Dora Cora Mila Lily Ivy Elena Maria Teresa Carmen Paula Diana Helen Irene Joan Karen Linda "
-    "Monica Nadia Olga Petra Quinn Rita Sonia Tina Ursula Vivian Wendy Yara Zara Amy Bella Cecilia Daisy Edith Fiona "
-    "Gloria Heidi Ingrid Jasmine Kate Lola Margot Naomi Olive Penny Rachel Stella Tess Una Violet Willa Yuki Mei Aiko "
-    "Priya Leila Amina Fatima Ingeborg Freya Astrid Greta Matilda Josephine Charlotte Amelia Beatrice Caroline"
-).split()
-MALE_NAMES = (
-    "Ethan Liam Noah Jack Leo Max Ben Tom Sam Oscar Hugo Felix Adam Paul Mark Peter David Simon Daniel Victor Henry "
-    "Arthur George Frank Carl Otto Erik Lars Ivan Boris Marco Luca Dario Pablo Diego Carlos Miguel Rafael Andre Louis "
-    "Pierre Jules Henri Theo Finn Owen Dylan Ryan Sean Kevin Brian Alan Neil Ian Colin Duncan Hamish Angus Rory Kai "
-    "Hiro Kenji Ravi Arjun Omar Ali Hassan Karim Yusuf Tariq Jonas Niklas Stefan Anton Emil Axel Viggo Gustav Walter "
-    "Albert Edgar Ralph Silas Caleb Isaac Jacob Aaron Nathan Joel Elias Tobias Sebastian Julian Adrian Damian"
-).split()
-PET_NAMES = (
-    "Rex Biscuit Pepper Luna Milo Coco Shadow Bruno Patch Ziggy Pixel Bolt Rusty Waffle Pickle Mocha Gizmo Sparky Nemo "
-    "Tango Fudge Smokey Bandit Scout"
-).split()
-HELD_OUT_NAMES: dict[str, tuple[str, ...]] = {
-    "woman": ("Olivia", "Isabel", "Phoebe", "Rosalind", "Miriam", "Sienna", "Harriet", "Ines"),
-    "man": ("Lucas", "Gabriel", "Desmond", "Oliver", "Marcus", "Rowan", "Samir", "Philip"),
-    "dog": ("Buddy", "Toffee"),
-    "cat": ("Whiskers", "Mittens"),
-    "robot": ("Beep", "Atlas"),
-}
+_NAMES = yaml.safe_load((Path(__file__).parent / "names.yaml").read_text(encoding="utf-8"))
+FEMALE_NAMES: list[str] = _NAMES["woman"]
+MALE_NAMES: list[str] = _NAMES["man"]
+PET_NAMES: list[str] = _NAMES["pet"]
+HELD_OUT_NAMES: dict[str, list[str]] = _NAMES["held_out"]

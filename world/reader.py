@@ -16,7 +16,8 @@ import torch
 
 from memreel.world import palette
 from memreel.world.draw import HEIGHT, WIDTH, paint
-from memreel.world.shapes import Look, Pose, backgrounds, figure, held
+from memreel.world.places import backgrounds
+from memreel.world.shapes import Look, Pose, figure, held
 
 Picture = npt.NDArray[np.float32]
 FACE = (17, 19)
@@ -41,7 +42,9 @@ def _nearest(colour: npt.NDArray[np.floating], table: dict[str, palette.RGB]) ->
     return names[best], float(distance[best])
 
 
-def _patch(picture: Picture, x: float, y: float, dx: tuple[float, float], dy: tuple[float, float]) -> npt.NDArray[np.float32]:
+def _patch(
+    picture: Picture, x: float, y: float, dx: tuple[float, float], dy: tuple[float, float]
+) -> npt.NDArray[np.float32]:
     x0, x1 = round(x + dx[0]), round(x + dx[1])
     y0, y1 = round(y + dy[0]), round(y + dy[1])
     return picture[max(y0, 0) : max(y1, 1), max(x0, 0) : max(x1, 1)].reshape(-1, 3)

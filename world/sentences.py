@@ -25,11 +25,31 @@ PLURAL: dict[str, tuple[str, ...]] = {
     "talk": ("talk", "are talking", "chat with each other", "talk and laugh"),
     "dance": ("dance", "are dancing", "dance together"),
 }
-ARRIVES = ("walks in from the {side}", "enters from the {side}", "arrives from the {side}", "walks in", "enters", "comes in")
+ARRIVES = (
+    "walks in from the {side}",
+    "enters from the {side}",
+    "arrives from the {side}",
+    "walks in",
+    "enters",
+    "comes in",
+)
 RETURNS = ("returns from the {side}", "comes back", "returns", "is back, walking in from the {side}", "walks back in")
-LEAVES = ("walks away to the {side}", "leaves", "walks out", "leaves to the {side}", "says goodbye and walks off", "exits")
+LEAVES = (
+    "walks away to the {side}",
+    "leaves",
+    "walks out",
+    "leaves to the {side}",
+    "says goodbye and walks off",
+    "exits",
+)
 CARRIES = ("holding", "carrying", "with", "holding")
-LIES = ("{A} is on the ground", "{A} lies on the ground", "on the ground is {a}", "there is {a}", "{A} stands on the floor")
+LIES = (
+    "{A} is on the ground",
+    "{A} lies on the ground",
+    "on the ground is {a}",
+    "there is {a}",
+    "{A} stands on the floor",
+)
 
 
 def _article(phrase: str) -> str:
@@ -80,7 +100,12 @@ def describe(random: Random, being: Being) -> str:
                 return f"{being.name}, {_article(noun)} {dress},"
             return f"{_article(noun)} named {being.name} {dress}"
         if being.role:
-            return random.choice((f"{_article(being.role)}, {_article(noun)} {dress},", f"{_article(being.look.kind + ' ' + being.role)} {dress}"))
+            return random.choice(
+                (
+                    f"{_article(being.role)}, {_article(noun)} {dress},",
+                    f"{_article(being.look.kind + ' ' + being.role)} {dress}",
+                )
+            )
         return f"{_article(noun)} {dress}"
     phrase = f"{being.words['colour']} {being.noun}"
     if being.noun.split()[0] in ("small", "fluffy", "curious", "friendly"):
@@ -91,7 +116,7 @@ def describe(random: Random, being: Being) -> str:
     return _article(phrase)
 
 
-def refer(random: Random, being: Being) -> str:
+def refer(being: Being) -> str:
     """Return a later mention that leaves the look to memory."""
     if being.name:
         return being.name
@@ -124,11 +149,11 @@ class _Teller:
         if not first and pronoun_ok and roll < 0.12 and being.look.kind in palette.PEOPLE:
             return "she" if being.look.kind == "woman" else "he"
         if roll < 0.84:
-            return refer(random, being)
+            return refer(being)
         if roll < 0.92 and not being.name:
             return hint(random, being)
         if roll < 0.94:
-            return refer(random, being)
+            return refer(being)
         scene.mentions[key] = True
         return describe(random, being)
 
@@ -150,7 +175,7 @@ class _Teller:
 
     def leave(self, exit_: Exit) -> str:
         self.met.add(exit_.key)
-        who = refer(self.random, self.story.beings[exit_.key])
+        who = refer(self.story.beings[exit_.key])
         return f"{who} {self.random.choice(LEAVES).format(side=exit_.side)}"
 
     def scene(self, scene: Scene, before: Scene | None) -> None:
@@ -172,7 +197,9 @@ class _Teller:
             ):
                 spots.pop(0)
                 names = [self.mention(scene, k, False) for k in (first.key, pair.key)]
-                clauses.append(f"{names[0].rstrip(',')} and {names[1].rstrip(',')} {random.choice(PLURAL[first.action])}")
+                clauses.append(
+                    f"{names[0].rstrip(',')} and {names[1].rstrip(',')} {random.choice(PLURAL[first.action])}"
+                )
             else:
                 clauses.append(self.spot(scene, first, known, alone))
         where = self._where(scene, before)
@@ -204,7 +231,11 @@ class _Teller:
             if self.random.random() < 0.4 and len(out[-1]) < 110:
                 out[-1] += self.random.choice((", and ", " while ", ". ")).replace(". ", ", and ") + clause
             else:
-                out.append(self.random.choice(("", "", "next to them, ", "beside them, ")) + clause if self.random.random() < 0.4 else clause)
+                out.append(
+                    self.random.choice(("", "", "next to them, ", "beside them, ")) + clause
+                    if self.random.random() < 0.4
+                    else clause
+                )
         return out
 
 

@@ -102,7 +102,9 @@ def pose_at(start: float, goal: float, action: str, phase: float, t: float) -> P
     if action == "talk":
         return Pose(x, mouth=ready * (0.5 + 0.5 * math.sin(beat * 1.5)), walk=beat)
     if action == "dance":
-        return Pose(x + ready * 4 * math.sin(beat * 0.5), arm=ready * (0.5 + 0.5 * math.sin(beat * 0.5)), walk=beat, stride=0.4)
+        return Pose(
+            x + ready * 4 * math.sin(beat * 0.5), arm=ready * (0.5 + 0.5 * math.sin(beat * 0.5)), walk=beat, stride=0.4
+        )
     return Pose(x, lift=0.7 + 0.7 * math.sin(beat * 0.5), walk=beat * 0.5)
 
 
@@ -229,7 +231,7 @@ def stage(
     place: str,
     walk_in: set[int],
 ) -> Scene:
-    """Place ``order`` (left to right) in a scene that follows ``before``; newcomers walk in unless the place changes."""
+    """Place ``order`` (left to right) in a scene after ``before``; those of ``walk_in`` come in from outside."""
     cut = before is None or before.place != place
     was = {} if cut or before is None else {s.key: s for s in before.spots}
     spots: list[Spot] = []

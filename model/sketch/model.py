@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ class SketchStream:
         context = self.cache.context(memory)
         x = noise((1, SPEC.chunk_frames, *LATENT), self.seed, self.index).to(model.device)
         sigmas = levels(STEPS, SHIFT)
-        for sigma, following in zip(sigmas, sigmas[1:], strict=False):
+        for sigma, following in pairwise(sigmas):
             timesteps = torch.full((1, SPEC.chunk_frames), sigma * TIMESTEPS, device=model.device)
             x = euler(x, model.net.transformer(x, timesteps, text, model.current, context), sigma, following)
         return x[0]
@@ -133,7 +134,7 @@ class SketchStream:
         return written
 
     def _decode(self, latents: torch.Tensor) -> Pictures:
-        decoded = self.model.codec.decode(latents.unsqueeze(0), self._before)[0]  # type: ignore[operator]
+        decoded = self.model.codec.decode(latents.unsqueeze(0), self._before)[0]
         self._before = latents[-1:].clone()
         pixels = (decoded.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         pictures: Pictures = pixels.cpu().numpy().astype(np.uint8, copy=False)

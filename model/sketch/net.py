@@ -29,4 +29,5 @@ class SketchNet(nn.Module):
 
     def read(self, states: torch.Tensor, mask: torch.Tensor) -> TextContext:
         """Turn MiniLM's token states ``[texts, tokens, 384]`` into the transformer's text context."""
+        states = states.to(self.refiner.project.weight.dtype)
         return self.transformer.text_context(self.refiner(states, mask), mask)

@@ -20,7 +20,7 @@ TOP_TOKENS = 8
 
 
 def _energy(queries: torch.Tensor, text: TextContext) -> torch.Tensor:
-    """Return ``[frames, tokens]``: log-sum-exp of attention logits over the text's words, mean over heads and layers."""
+    """Return ``[frames, tokens]``: log-sum-exp of logits over the text's words, mean over heads and layers."""
     total = torch.zeros(queries.shape[1:3], device=queries.device)
     for i, layer in enumerate(SCORING_LAYERS):
         keys = text.keys[layer][0]

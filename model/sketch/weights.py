@@ -21,17 +21,28 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
         return {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; the sketch model needs codec.safetensors and net-*.safetensors") from error
+        raise UserError(
+            f"{path}: no such file; the sketch model needs codec.safetensors and net-*.safetensors"
+        ) from error
     except SafetensorError as error:
         raise UserError(f"{path}: not a readable safetensors file ({error}); copy it again") from error
 
 
 def _fill(module: torch.nn.Module, weights: dict[str, torch.Tensor], where: Path) -> None:
-    wrong = module.load_state_dict(weights, strict=False)
-    if wrong.missing_keys or wrong.unexpected_keys:
-        raise UserError(
-            f"{where}: not weights of this model (missing {wrong.missing_keys[:1]}, unexpected {wrong.unexpected_keys[:1]})"
-        )
+    own = module.state_dict()
+    faults = [
+        *(f"{name} is missing" for name in own if name not in weights),
+        *(f"{name} is not its own" for name in weights if name not in own),
+        *(
+            f"{name} is {list(weights[name].shape)}, not {list(value.shape)}"
+            for name, value in own.items()
+            if name in weights and weights[name].shape != value.shape
+        ),
+    ]
+    if faults:
+        more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise UserError(f"{where}: not weights of this model ({faults[0]}{more}); check model.weights")
+    module.load_state_dict(weights)
 
 
 def load_codec(folder: Path | None = None) -> VideoCodec:
@@ -47,7 +58,9 @@ def load_net(folder: Path | None = None) -> SketchNet:
     where = folder or FOLDER
     shards = sorted(where.glob("net-*.safetensors"))
     if not shards:
-        raise UserError(f"{where}: no net-*.safetensors; reinstall memreel or give model.weights a folder that has them")
+        raise UserError(
+            f"{where}: no net-*.safetensors; reinstall memreel or give model.weights a folder that has them"
+        )
     net = SketchNet()
     _fill(net, {k: v for shard in shards for k, v in _read(shard).items()}, where)
     return net.eval().requires_grad_(False)
