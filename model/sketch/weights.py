@@ -24,7 +24,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(
             f"{path}: no such file; the sketch model needs codec.safetensors and net-*.safetensors"
         ) from error
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error}); copy it again") from error
 
 

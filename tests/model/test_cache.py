@@ -1,0 +1,143 @@
+"""The attention context: what stands in sink, memory and local at every chunk, where in time, and never twice."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from memreel.errors import ModelError
+from memreel.model.cache import StreamCache
+from memreel.model.layout import ContextLayout
+from memreel.model.protocol import EvictedChunk, MemoryFrame
+from memreel.model.rotary import rotate, rotation
+
+GRID = (2, 2)
+TOKENS = GRID[0] * GRID[1]
+HEAD = 12
+LAYERS = 2
+
+
+def chunk(index: int) -> EvictedChunk:
+    """Return a chunk whose values say which chunk and frame they are of: 10 * index + frame."""
+    draw = torch.Generator().manual_seed(index)
+    keys = torch.randn(LAYERS, 3, TOKENS, 1, HEAD, generator=draw)
+    values = torch.empty_like(keys)
+    for frame in range(3):
+        values[:, frame] = 10 * index + frame
+    pictures = torch.zeros(3, 8, 8, 3, dtype=torch.uint8).numpy()
+    return EvictedChunk(index, torch.zeros(3, 4, 4, 4), keys, values, torch.zeros(1, 3, TOKENS, 1, HEAD), pictures)
+
+
+def remembered(index: int, frame: int) -> MemoryFrame:
+    return chunk(index).frame(frame, f"p1_c{index + 1}_f{frame}")
+
+
+def attended(cache: StreamCache, memory: list[MemoryFrame]) -> list[int]:
+    """Return the frames of the next chunk's context, in order, as 10 * chunk + frame."""
+    context = cache.context(memory)
+    if context is None:
+        return []
+    for values in context.values:
+        assert torch.equal(values, context.values[0])
+    return [int(v) for v in context.values[0][0, ::TOKENS, 0, 0]]
+
+
+def whole(*indexes: int) -> list[int]:
+    return [10 * index + frame for index in indexes for frame in range(3)]
+
+
+def test_sink_memory_and_local_chunk_by_chunk() -> None:
+    cache = StreamCache(ContextLayout(), GRID)
+    memory: list[MemoryFrame] = []
+    evicted, seen = [], []
+    for index in range(9):
+        seen.append(attended(cache, memory))
+        left = cache.push(chunk(index))
+        evicted.append(None if left is None else left.index)
+        if left is not None:
+            memory = [*memory, left.frame(0, f"p1_c{left.index + 1}_f0")][-3:]
+    assert evicted == [None, None, 0, 1, 2, 3, 4, 5, 6]
+    assert seen == [
+        [],
+        whole(0),
+        whole(0, 1),
+        whole(0, 1, 2),
+        [*whole(0), 10, *whole(2, 3)],
+        [*whole(0), 10, 20, *whole(3, 4)],
+        [*whole(0), 10, 20, 30, *whole(4, 5)],
+        [*whole(0), 20, 30, 40, *whole(5, 6)],
+        [*whole(0), 30, 40, 50, *whole(6, 7)],
+    ]
+
+
+def test_no_frame_is_attended_twice_whatever_the_memory_holds() -> None:
+    cache = StreamCache(ContextLayout(), GRID)
+    for index in range(6):
+        cache.push(chunk(index))
+    for memory, recalled in (
+        ([remembered(0, 1)], []),
+        ([remembered(4, 0), remembered(5, 2)], []),
+        ([remembered(2, 1), remembered(0, 0), remembered(2, 1)], [21]),
+        ([remembered(3, 0), remembered(3, 1), remembered(1, 0)], [30, 31, 10]),
+    ):
+        seen = attended(cache, memory)
+        assert seen == [*whole(0), *recalled, *whole(4, 5)]
+        assert len(set(seen)) == len(seen)
+
+
+def test_more_memory_frames_than_slots_are_refused() -> None:
+    cache = StreamCache(ContextLayout(memory=2), GRID)
+    memory = [remembered(9, frame) for frame in range(3)]
+    with pytest.raises(ModelError, match="3 memory frames for 2 slots"):
+        cache.context(memory)
+    cache.push(chunk(0))
+    assert attended(cache, memory[:2]) == [*whole(0), 90, 91]
+
+
+def test_each_part_has_slots_of_its_own_in_time() -> None:
+    layout = ContextLayout()
+    assert layout.positions(3, 3, 6) == [float(t) for t in range(12)]
+    assert layout.current() == [12, 13, 14]
+    assert layout.positions(3, 1, 3) == [0, 1, 2, 3, 9, 10, 11]
+    assert layout.positions(3, 0, 0) == [0, 1, 2]
+    assert ContextLayout(sink=0, memory=4, local=2, chunk=1).positions(0, 2, 1) == [0, 1, 5]
+
+
+def test_keys_are_kept_as_they_came_and_turned_where_they_are_laid_out() -> None:
+    cache = StreamCache(ContextLayout(), GRID)
+    for index in range(5):
+        cache.push(chunk(index))
+    memory = [remembered(1, 2), remembered(2, 0)]
+    context = cache.context(memory)
+    assert context is not None
+    assert cache.sink is not None
+    assert torch.equal(cache.sink.keys, chunk(0).keys)
+    assert [torch.equal(c.keys, chunk(c.index).keys) for c in cache.local] == [True, True]
+    raw = torch.cat(
+        [chunk(0).keys, chunk(1).keys[:, 2:], chunk(2).keys[:, :1], chunk(3).keys, chunk(4).keys], 1
+    ).flatten(1, 2)
+    turn = rotation([0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11], *GRID, HEAD)
+    for layer in range(LAYERS):
+        torch.testing.assert_close(context.keys[layer][0], rotate(raw[layer], turn))
+    assert all(torch.equal(frame.keys, chunk(frame.index).keys[:, frame.frame]) for frame in memory)
+
+
+def test_positions_do_not_grow_with_the_stream() -> None:
+    cache = StreamCache(ContextLayout(), GRID)
+    for index in range(40):
+        cache.push(chunk(index))
+    early = StreamCache(ContextLayout(), GRID)
+    for index in (0, 38, 39):
+        early.push(chunk(index))
+    late, short = cache.context([]), early.context([])
+    assert late is not None
+    assert short is not None
+    assert torch.equal(late.keys[0], short.keys[0])
+
+
+def test_a_cleared_cache_holds_nothing() -> None:
+    cache = StreamCache(ContextLayout(), GRID)
+    cache.push(chunk(0))
+    cache.clear()
+    assert cache.context([]) is None
+    assert (cache.sink, cache.local) == (None, [])

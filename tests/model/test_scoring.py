@@ -1,0 +1,64 @@
+"""Visibility scores: a number in 0..1 for each frame and phrase, from the phrase's own words and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from short_film import Film
+
+from memreel.model.protocol import EvictedChunk
+from memreel.model.sketch.model import SketchModel
+from memreel.model.sketch.scoring import SCORING_LAYERS, visibility
+from memreel.model.sketch.text import MAX_TOKENS
+
+PHRASES = ["Mia, red hair, blue sweater", "Tom, black hair", "notebook, red", ""]
+
+
+@pytest.fixture
+def evicted(film: Film) -> EvictedChunk:
+    chunk = film.chunks[2].evicted
+    assert chunk is not None
+    return chunk
+
+
+def test_every_frame_has_a_score_in_0_to_1_for_every_phrase(sketch: SketchModel, evicted: EvictedChunk) -> None:
+    scores = sketch.score(evicted, PHRASES)
+    assert (scores.shape, scores.dtype, scores.device.type) == ((3, 4), torch.float32, "cpu")
+    assert bool(((scores >= 0) & (scores <= 1)).all())
+    assert len({round(float(s), 5) for s in scores[0]}) == 4
+    torch.testing.assert_close(scores[:, 3], torch.full((3,), 0.5))
+    assert sketch.score(evicted, []).shape == (3, 0)
+
+
+def test_a_phrase_scores_the_same_alone_and_in_any_company(sketch: SketchModel, evicted: EvictedChunk) -> None:
+    together = sketch.score(evicted, PHRASES)
+    order = [2, 0, 3, 1]
+    torch.testing.assert_close(sketch.score(evicted, [PHRASES[i] for i in order]), together[:, order], rtol=0, atol=0)
+    torch.testing.assert_close(sketch.score(evicted, PHRASES[1:2]), together[:, 1:2], rtol=0, atol=0)
+
+
+def test_padding_of_a_phrases_tokens_is_excluded(sketch: SketchModel, evicted: EvictedChunk) -> None:
+    with torch.inference_mode():
+        states, mask = sketch.encoder.token_states(PHRASES[:1], MAX_TOKENS)
+        padding = torch.randn(1, 40, states.shape[2], generator=torch.Generator().manual_seed(0)) * 3
+        empty = torch.zeros(1, 40, dtype=torch.bool)
+        padded = sketch.net.read(torch.cat((states, padding), 1), torch.cat((mask, empty), 1))
+        found = visibility(evicted.queries, [padded], sketch.read(""))
+    torch.testing.assert_close(found, sketch.score(evicted, PHRASES[:1]), atol=1e-5, rtol=1e-4)
+
+
+def test_each_frame_is_scored_by_its_own_queries(sketch: SketchModel, evicted: EvictedChunk) -> None:
+    assert evicted.queries.shape[0] == len(SCORING_LAYERS)
+    text, empty = sketch.read(PHRASES[0]), sketch.read("")
+    turned = visibility(evicted.queries.flip(1), [text], empty)
+    torch.testing.assert_close(turned, visibility(evicted.queries, [text], empty).flip(0))
+
+
+def test_what_looks_along_a_phrases_words_scores_higher(sketch: SketchModel, evicted: EvictedChunk) -> None:
+    text, empty = sketch.read(PHRASES[0]), sketch.read("")
+    queries = evicted.queries.clone()
+    for i, layer in enumerate(SCORING_LAYERS):
+        queries[i, 1, :10] += text.keys[layer][0, 2] - empty.keys[layer][0].mean(0)
+    before, after = visibility(evicted.queries, [text], empty), visibility(queries, [text], empty)
+    assert after[1, 0] > before[1, 0]
+    assert torch.equal(after[[0, 2]], before[[0, 2]])
