@@ -83,10 +83,24 @@ class RMSNorm(nn.Module):
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Scaled dot-product attention on ``[batch, tokens, heads, head_dim]``; ``mask`` is over keys ``[batch, keys]``."""
+    """Scaled dot-product attention on ``[batch, tokens, heads, head_dim]``; ``mask`` is over keys ``[batch, keys]``.
+
+    Where there are fewer rows of keys than of queries, neighbouring rows of queries share one: two to a row of keys if
+    there are half as many.
+    """
     bias = None if mask is None else mask[:, None, None, :]
-    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=bias)
-    return out.transpose(1, 2).flatten(2)
+    rows = q.reshape(k.shape[0], -1, *q.shape[2:])
+    out = F.scaled_dot_product_attention(rows.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=bias)
+    return out.transpose(1, 2).reshape(*q.shape[:2], -1)
+
+
+def beside(earlier: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Put keys or values of earlier frames before a batch's own; neighbouring rows may share the earlier ones."""
+    if earlier.shape[0] == own.shape[0]:
+        return torch.cat((earlier, own), 1)
+    sharing = own.unflatten(0, (earlier.shape[0], -1))
+    spread = earlier.unsqueeze(1).expand(-1, sharing.shape[1], -1, -1, -1)
+    return torch.cat((spread, sharing), 2).flatten(0, 1)
 
 
 class Attention(nn.Module):
@@ -231,7 +245,7 @@ class VideoTransformer(nn.Module):
         """Turn projected tokens ``[batch, frames, tokens, patch * channels]`` into latents."""
         _, rows, columns = self.config.patch
         grid = tokens.unflatten(2, (height // rows, width // columns)).unflatten(-1, (rows, columns, -1))
-        return grid.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+        return torch.flatten(grid.permute(0, 1, 6, 2, 4, 3, 5), 5, 6).flatten(3, 4)
 
     def forward(
         self,
@@ -247,7 +261,8 @@ class VideoTransformer(nn.Module):
         Args:
             latents: ``[batch, frames, channels, height, width]``; all frames attend to each other.
             timesteps: ``[batch, frames]``, 0..1000.
-            text: the prompt of each batch row (`text_context`).
+            text: the prompt of each batch row (`text_context`); like a context, it may have fewer rows than the
+                latents, each for as many neighbouring rows of theirs.
             turn: rotation of the tokens' time, row and column (`memreel.model.rotary.rotation`).
             context: earlier frames to attend to.
             written: lists to append to, for a clean pass.
@@ -258,7 +273,7 @@ class VideoTransformer(nn.Module):
             q, turned, k, v = block.before(x, modulation, turn)
             keys, values = turned, v
             if context is not None:
-                keys, values = torch.cat((context.keys[i], keys), 1), torch.cat((context.values[i], values), 1)
+                keys, values = beside(context.keys[i], keys), beside(context.values[i], values)
             x, query = block.between(x, attend(q, keys, values), modulation)
             x = block.after(x, attend(query, text.keys[i], text.values[i], text.mask), modulation)
             if written is not None:
