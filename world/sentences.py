@@ -142,11 +142,11 @@ class _Teller:
         first = key not in self.met
         self.met.add(key)
         roll = random.random()
-        if first and roll < 0.97:
+        if first:
             scene.mentions[key] = True
             return describe(random, being)
         scene.mentions[key] = False
-        if not first and pronoun_ok and roll < 0.12 and being.look.kind in palette.PEOPLE:
+        if pronoun_ok and roll < 0.12 and being.look.kind in palette.PEOPLE:
             return "she" if being.look.kind == "woman" else "he"
         if roll < 0.84:
             return refer(being)

@@ -47,7 +47,8 @@ def test_embeddings_are_unit_vectors_and_near_where_meanings_are_near() -> None:
         "Ethan, a young man with tidy brown hair and a dark blue shirt",
     ]
     found = sentence_encoder().embed(texts)
-    assert (found.shape, found.dtype) == ((3, WIDTH), np.float32)
+    assert found.shape == (3, WIDTH)
+    assert found.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     assert found[0] @ found[1] == pytest.approx(0.60, abs=0.02)
     assert found[0] @ found[2] == pytest.approx(0.21, abs=0.02)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ def test_four_steps_under_wans_shift_stand_at_its_timesteps() -> None:
 def test_levels_fall_from_one_to_zero(steps: int, shift: float) -> None:
     found = levels(steps, shift)
     assert (len(found), found[0], found[-1]) == (steps + 1, 1.0, 0.0)
-    assert all(a > b for a, b in zip(found, found[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(found))
 
 
 def test_the_shift_is_that_of_rectified_flow() -> None:
@@ -31,7 +33,7 @@ def test_the_true_velocity_leads_from_noise_to_the_clean_latent_in_any_number_of
         sigmas = levels(steps, 3.0)
         x = mix(clean, drawn, torch.tensor(sigmas[0]))
         torch.testing.assert_close(x, drawn)
-        for sigma, following in zip(sigmas, sigmas[1:], strict=False):
+        for sigma, following in itertools.pairwise(sigmas):
             x = euler(x, drawn - clean, sigma, following)
             torch.testing.assert_close(x, mix(clean, drawn, torch.tensor(following)), atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(x, clean, atol=1e-5, rtol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_chunks_leave_the_window_two_late_with_what_was_generated(film: Film) ->
 
 def test_pictures_are_the_decoded_latents_of_the_whole_video(sketch: SketchModel, film: Film) -> None:
     with torch.inference_mode():
-        whole = sketch.codec.decode(torch.cat([c.latents for c in film.chunks[:3]]).unsqueeze(0))[0]  # type: ignore[operator]
+        whole = sketch.codec.decode(torch.cat([c.latents for c in film.chunks[:3]]).unsqueeze(0))[0]
     pictures = np.concatenate([c.pictures for c in film.chunks[:3]]).astype(int)
     expected = (whole.clamp(0, 1) * 255).round().permute(0, 2, 3, 1).numpy().astype(int)
     assert int(np.abs(pictures - expected).max()) <= 1
@@ -78,8 +79,8 @@ def uncached(
     turn = rotation(times, *TOKENS, CONFIG.head_dim)
     for layer, block in enumerate(transformer.blocks):
         q, k, _, v = block.before(x, modulation, turn)  # type: ignore[operator]
-        heads = (t.transpose(1, 2) for t in (q, k, v))
-        attended = torch.nn.functional.scaled_dot_product_attention(*heads, attn_mask=mask)
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        attended = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x, query = block.between(x, attended.transpose(1, 2).flatten(2), modulation)  # type: ignore[operator]
         parts = []
         for frame, part in enumerate(query.unflatten(1, (frames, tokens)).unbind(1)):
@@ -108,7 +109,7 @@ def test_the_cached_stream_equals_an_uncached_forward_over_all_frames(sketch: Sk
         texts = [sketch.read(film.texts[index]) for index in born]
         x = noise((3, *LATENT), film.seed, last)
         sigmas = levels(STEPS, SHIFT)
-        for sigma, following in zip(sigmas, sigmas[1:], strict=False):
+        for sigma, following in itertools.pairwise(sigmas):
             velocity = uncached(sketch.net, torch.cat((clean, x)), texts, times, sigma)
             x = euler(x, velocity, sigma, following)
     torch.testing.assert_close(x, film.chunks[last].latents, atol=1e-4, rtol=1e-4)

@@ -71,7 +71,7 @@ def test_the_sizes_of_wan_1_3b_give_its_shapes_and_1_4_billion_parameters() -> N
 def test_unpatchify_undoes_patchify() -> None:
     net = VideoTransformer(TransformerConfig(dim=64, heads=2, layers=1, ffn_dim=8, freq_dim=16, text_dim=8))
     with torch.no_grad():
-        net.patch_embedding.bias.zero_()
+        net.patch_embedding.bias = None
         eye = torch.eye(64).unflatten(1, (2, 2, 16)).permute(0, 3, 1, 2).unsqueeze(2)
         net.patch_embedding.weight.copy_(eye)
         latents = latents_of(1, batch=2)
