@@ -172,7 +172,7 @@ class Session:
             "text": text,
             "entities": entities,
             "memory": bank["memory"],
-            "reader": self.reader.name,
+            "reader": self.reader.read_by,
             "seconds": self._lap(),
         }
         if self.reader.notes:
