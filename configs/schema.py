@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Strategy = Literal["attention", "random", "recency"]
-Retrieval = Literal["identity", "semantic", "none"]
+Retrieval = Literal["identity", "semantic", "recency", "first", "random", "none"]
 
 
 class Section(BaseModel):
@@ -41,7 +41,8 @@ class MemoryConfig(Section):
     retrieval: Retrieval = Field(
         "identity",
         description="What a new prompt starts with: frames of its entities' global IDs, frames of the most similar "
-        "earlier prompt, or nothing (and then the memory stays empty).",
+        "earlier prompt, the newest, the first or random frames of the video, or nothing (and then the memory stays "
+        "empty).",
     )
     slots: int = Field(3, ge=0, le=64, description="Memory frames a chunk attends to, at most.")
     frames_per_entity: int = Field(3, ge=1, le=64, description="Memory frames kept per entity, at most.")

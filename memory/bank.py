@@ -15,7 +15,7 @@ from memreel.memory import cast, ranking
 from memreel.memory.frames import FrameStore
 from memreel.memory.index import Candidate, Embed, TextIndex
 from memreel.memory.records import BankState, Entity, Frame, PromptRecord, frame_id, phrase
-from memreel.memory.retrieval import RETRIEVALS, Request
+from memreel.memory.retrieval import RETRIEVALS, Request, Retrieval
 from memreel.memory.scoring import SCORINGS, Appraisal, best_frame
 from memreel.model.protocol import EvictedChunk, MemoryFrame, VideoModel
 
@@ -23,7 +23,15 @@ from memreel.model.protocol import EvictedChunk, MemoryFrame, VideoModel
 class Bank:
     """Cast, memory frames and the choice between them, for one run."""
 
-    def __init__(self, config: MemoryConfig, model: VideoModel, store: FrameStore, embed: Embed, seed: int) -> None:
+    def __init__(
+        self,
+        config: MemoryConfig,
+        model: VideoModel,
+        store: FrameStore,
+        embed: Embed,
+        seed: int,
+        retrieval: Retrieval | None = None,
+    ) -> None:
         """Set up the configured strategies.
 
         Args:
@@ -32,6 +40,7 @@ class Bank:
             store: where tensors and pictures of the kept frames lie.
             embed: turns texts into unit vectors ``[texts, width]``.
             seed: the run's seed, for strategies that draw.
+            retrieval: a strategy of the caller's own, in place of the configured one.
 
         Raises:
             UserError: more slots are configured than the video model has.
@@ -44,7 +53,8 @@ class Bank:
         self._config = config
         self._store = store
         self._scoring = SCORINGS[config.strategy](model, seed)
-        self._retrieval = RETRIEVALS[config.retrieval]
+        self._retrieval = retrieval or RETRIEVALS[config.retrieval]
+        self._seed = seed
         self._taste = ranking.Taste.of(config, self._scoring.sees)
         self._cast_index = TextIndex(embed)
         self._prompt_index = TextIndex(embed)
@@ -76,7 +86,7 @@ class Bank:
         """
         _prompt(bank, prompt_id)
         request = Request(
-            bank, prompt_id, self._config.slots, self._taste, lambda: self.similar_prompts(bank, prompt_id)
+            bank, prompt_id, self._config.slots, self._taste, lambda: self.similar_prompts(bank, prompt_id), self._seed
         )
         return {**bank, "memory": self._retrieval.choose(request)}
 
@@ -104,8 +114,9 @@ class Bank:
         newcomer = _record(name, best, born_prompt_id, born_chunk_id, evicted.index)
 
         frames = {**bank["frames"], name: newcomer}
-        slots = self._config.slots if self._retrieval.competes else 0
-        memory = ranking.compete(bank, newcomer, prompt_id, slots, self._taste)
+        memory = self._retrieval.compete(
+            {**bank, "frames": frames}, newcomer, prompt_id, self._config.slots, self._taste
+        )
         gone = ranking.unwanted({**bank, "frames": frames, "memory": memory}, self._config, self._taste)
 
         if name not in gone:

@@ -1,8 +1,9 @@
 """Retrieval: which memory frames a prompt starts with.
 
 Strategies by the name that ``memory.retrieval`` takes. `identity` follows the global IDs, `semantic` the most similar
-earlier prompt, `none` hands nothing back. A strategy is a function of the bank's state and of one question it may ask,
-which earlier prompts are most similar; it never sees tensors.
+earlier prompt; `recency`, `first` and `random` look neither at who is asked for nor at the text, and are there to be
+compared with; `none` hands nothing back. A strategy is a function of the bank's state, of the run's seed and of one question it
+may ask, which earlier prompts are most similar; it never sees tensors.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from memreel.memory.ranking import Taste, belongs, prompt_ids, relevance, showing
+import numpy as np
+
+from memreel.memory.ranking import SINK_INDEX, Taste, belongs, compete, prompt_ids, relevance, showing
 from memreel.memory.records import BankState, Frame
 
 
@@ -24,14 +27,20 @@ class Request:
     taste: Taste
     similar: Callable[[], list[int]]
     """Earlier prompts, most similar first; asked only when needed, since it embeds and searches."""
+    seed: int = 0
+    """The run's seed, for a strategy that draws."""
+
+
+Compete = Callable[[BankState, Frame, int, int, Taste], list[str]]
+"""(bank, newcomer, prompt, slots, taste) to the memory that the next chunk attends to."""
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """A strategy: the frames that a prompt starts with, and whether frames compete for its memory afterwards."""
+    """A strategy: the frames that a prompt starts with, and what becomes of them when a frame is evicted under it."""
 
     choose: Callable[[Request], list[str]]
-    competes: bool = True
+    compete: Compete = compete
 
 
 def by_identity(request: Request) -> list[str]:
@@ -81,10 +90,50 @@ def nothing(request: Request) -> list[str]:
     return []
 
 
+def by_recency(request: Request) -> list[str]:
+    """The newest frames of the archive, oldest of them first."""
+    return [frame["frame_id"] for frame in _in_time(request.bank)[-request.slots :]] if request.slots else []
+
+
+def by_birth(request: Request) -> list[str]:
+    """The first frames of the video that are not in the sink anyway."""
+    return [frame["frame_id"] for frame in _in_time(request.bank) if frame["index"] != SINK_INDEX][: request.slots]
+
+
+def at_random(request: Request) -> list[str]:
+    """Frames of the archive, each equally likely: a function of the seed, the prompt and what is kept."""
+    kept = [frame["frame_id"] for frame in _in_time(request.bank)]
+    drawn = np.random.default_rng((request.seed, request.prompt_id)).permutation(len(kept))[: request.slots]
+    return [kept[i] for i in drawn.tolist()]
+
+
+def shut_out(bank: BankState, newcomer: Frame, prompt_id: int, slots: int, taste: Taste) -> list[str]:
+    """Leave the memory as it is."""
+    del newcomer, prompt_id, slots, taste
+    return list(bank["memory"])
+
+
+def fill(bank: BankState, newcomer: Frame, prompt_id: int, slots: int, taste: Taste) -> list[str]:
+    """Give the newcomer a free slot, if there is one."""
+    del prompt_id, taste
+    memory = list(bank["memory"])
+    return memory if newcomer["frame_id"] in memory or len(memory) >= slots else [*memory, newcomer["frame_id"]]
+
+
+def move_on(bank: BankState, newcomer: Frame, prompt_id: int, slots: int, taste: Taste) -> list[str]:
+    """Let the newest frame push out the oldest."""
+    del prompt_id, taste
+    memory = [name for name in bank["memory"] if name != newcomer["frame_id"]]
+    return [*memory, newcomer["frame_id"]][-slots:] if slots else []
+
+
 RETRIEVALS: Mapping[str, Retrieval] = {
     "identity": Retrieval(by_identity),
     "semantic": Retrieval(by_similar_prompt),
-    "none": Retrieval(nothing, competes=False),
+    "recency": Retrieval(by_recency, move_on),
+    "first": Retrieval(by_birth, fill),
+    "random": Retrieval(at_random, fill),
+    "none": Retrieval(nothing, shut_out),
 }
 """Strategies by the name that ``memory.retrieval`` takes."""
 
@@ -92,3 +141,7 @@ RETRIEVALS: Mapping[str, Retrieval] = {
 def _rank(bank: BankState, frame: Frame, ids: set[int], taste: Taste) -> tuple[int, float, int]:
     covered = len(ids.intersection(frame["associated_entities"]))
     return covered, relevance(bank, frame, ids, taste), frame["index"]
+
+
+def _in_time(bank: BankState) -> list[Frame]:
+    return sorted(bank["frames"].values(), key=lambda frame: (frame["index"], frame["frame"]))

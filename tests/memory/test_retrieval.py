@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from memreel.configs.schema import Retrieval
-from memreel.memory.retrieval import RETRIEVALS
+from memreel.configs import schema
+from memreel.configs.schema import MemoryConfig
+from memreel.memory.bank import Bank
+from memreel.memory.frames import FrameStore
+from memreel.memory.records import empty_bank
+from memreel.memory.retrieval import RETRIEVALS, Retrieval, fill
 
 MakeFilm = Callable[..., Any]
 
 
 def test_every_configurable_strategy_exists() -> None:
-    assert set(RETRIEVALS) == set(get_args(Retrieval))
+    assert set(RETRIEVALS) == set(get_args(schema.Retrieval))
 
 
 def test_the_frame_that_covers_most_of_the_prompt_comes_first_then_the_better_score(film: MakeFilm) -> None:
@@ -229,3 +234,52 @@ def _chunk(index: int) -> Any:
     chunk = OnlyItsPlace()
     chunk.index = index  # type: ignore[attr-defined]
     return chunk
+
+
+def pairs(shoot: Any) -> Any:
+    """Four prompts, two kept frames each, by two people."""
+    for number, who in enumerate((shoot.MIA, shoot.TOM, shoot.MIA, shoot.TOM)):
+        shoot.begin(f"{who['entity']} walks, {number}.", who)
+        for chunk_id in (1, 2):
+            shoot.evict(number * 4 + chunk_id, chunk_id, **{who["entity"]: 0.9 - number / 10})
+    return shoot
+
+
+def test_recency_starts_with_the_newest_frames_and_each_new_one_pushes_out_the_oldest(film: MakeFilm) -> None:
+    shoot = pairs(film(retrieval="recency", frames_per_entity=64))
+    assert shoot.begin("Ava reads.", shoot.AVA) == ["p3_c2_f0", "p4_c1_f0", "p4_c2_f0"]
+    shoot.evict(20, 1, Ava=0.1)
+    assert shoot.state["memory"] == ["p4_c1_f0", "p4_c2_f0", "p5_c1_f0"]
+
+
+def test_first_keeps_the_frames_after_the_sink_for_the_whole_video(film: MakeFilm) -> None:
+    shoot = film(retrieval="first", frames_per_entity=64)
+    shoot.begin("Mia walks.", shoot.MIA)
+    for index in range(5):
+        shoot.evict(index, index + 1, Mia=0.5 + index / 10)
+    assert shoot.state["memory"] == ["p1_c1_f0", "p1_c2_f0", "p1_c3_f0"]
+    assert shoot.begin("Tom waits.", shoot.TOM) == ["p1_c2_f0", "p1_c3_f0", "p1_c4_f0"]
+    shoot.evict(6, 1, Tom=0.9)
+    assert shoot.state["memory"] == ["p1_c2_f0", "p1_c3_f0", "p1_c4_f0"]
+
+
+def test_random_draws_by_seed_and_prompt_and_not_by_who_is_asked_for(film: MakeFilm) -> None:
+    drawn = []
+    for seed, text in ((1, "Mia."), (1, "Somebody else."), (2, "Mia.")):
+        shoot = pairs(film(retrieval="random", frames_per_entity=64, seed=seed))
+        drawn.append(tuple(shoot.begin(text, shoot.MIA)))
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(set(drawn[0])) == 3
+
+
+def test_a_caller_can_bring_a_retrieval_of_its_own(
+    tmp_path: Path, model: Any, embed: Any, paint: Callable[..., Any]
+) -> None:
+    own = Retrieval(lambda request: ["p1_c2_f0"][: request.slots], fill)
+    bank = Bank(MemoryConfig(), model, FrameStore(tmp_path / "t", tmp_path / "p"), embed, 0, own)
+    mia = {"entity": "Mia", "kind": "character", "attrs": [], "global_id": 1}
+    state = bank.register(empty_bank(), 1, "Mia walks.", [mia])
+    for chunk_id in (1, 2, 3):
+        state, _ = bank.admit(state, paint(chunk_id, Mia=0.9 - chunk_id / 10), 1, chunk_id, 1)
+    state = bank.register(state, 2, "Mia waits.", [mia])
+    assert bank.retrieve(state, 2)["memory"] == ["p1_c2_f0"]
