@@ -10,7 +10,7 @@ Shapes: a latent chunk is ``[frames=3, channels, height, width]``; keys and valu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -107,6 +107,22 @@ class Chunk:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class LoggedChunk:
+    """What is kept of every finished chunk: the text it was made under, its latents bit for bit, what it attended to.
+
+    ``latents`` is ``[frames, channels, height, width]`` on any device; ``attended`` are memory frames' ids.
+    """
+
+    text: str
+    latents: torch.Tensor
+    attended: list[str]
+
+
+Log = Callable[[int], LoggedChunk]
+"""Gives the finished chunk of an index. A model asks for those it needs, in any order."""
+
+
 class Stream(Protocol):
     """One running video. Per chunk: `generate`; at a prompt switch: `set_prompt` first; at the end: `finalize`."""
 
@@ -123,6 +139,13 @@ class Stream(Protocol):
             ModelError: no prompt was set, or more memory frames were given than the model has slots for.
         """
 
+    def restore(self, log: Log, index: int) -> Chunk | None:
+        """Stand where a stream stood after ``index`` chunks, so that what it generates next is the same, bit for bit.
+
+        No prompt is set then. Returns the last of those chunks as `generate` had returned it, with the chunk that it
+        pushed out (``None`` for ``index`` 0).
+        """
+
     def finalize(self) -> None:
         """Release the cache; the stream cannot generate any more."""
 
@@ -136,6 +159,12 @@ class VideoModel(Protocol):
 
     def open(self, seed: int) -> Stream:
         """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""
+
+    def decode(self, log: Log, index: int) -> Pictures:
+        """Decode a finished chunk to the pictures that `Stream.generate` gave."""
+
+    def recall(self, log: Log, index: int) -> EvictedChunk:
+        """Make a finished chunk's keys, values, queries and pictures again, as they were when it left the window."""
 
     def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
         """Score each latent frame for each phrase by the model's own text cross-attention.

@@ -2,7 +2,8 @@
 
 `SketchModel` owns the weights; `SketchStream` is one running video. A chunk is four Euler steps and a clean pass in
 which each frame attends to itself alone, so that a frame's keys and values depend on its latent and its prompt only:
-the same in the sink, in the local window and, much later, as a memory frame.
+the same in the sink, in the local window and, much later, as a memory frame. For the same reason a stream is restored
+from the log of latents without a snapshot: clean passes over the sink and the last chunks make its cache again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from memreel.errors import ModelError
 from memreel.model.cache import StreamCache
 from memreel.model.minilm import SentenceEncoder, sentence_encoder
-from memreel.model.protocol import Chunk, EvictedChunk, MemoryFrame, Pictures, VideoSpec
+from memreel.model.protocol import Chunk, EvictedChunk, Log, MemoryFrame, Pictures, VideoSpec
 from memreel.model.rotary import rotation
 from memreel.model.sampler import TIMESTEPS, euler, levels, noise
 from memreel.model.sketch.net import CONFIG, LATENT, LAYOUT, SHIFT, STEPS, TOKENS, SketchNet
@@ -59,6 +60,49 @@ class SketchModel:
         return SketchStream(self, seed)
 
     @torch.inference_mode()
+    def write(self, index: int, latents: torch.Tensor, text: TextContext, pictures: Pictures) -> EvictedChunk:
+        """Run the clean pass over a chunk and return what the cache holds of it."""
+        frames = latents.shape[0]
+        each = TextContext(
+            [k.expand(frames, -1, -1, -1) for k in text.keys],
+            [v.expand(frames, -1, -1, -1) for v in text.values],
+            None if text.mask is None else text.mask.expand(frames, -1),
+        )
+        written = Written([], [], [])
+        clean = torch.zeros(frames, 1, device=self.device)
+        self.net.transformer(latents.unsqueeze(1), clean, each, self.alone, None, written)
+        return EvictedChunk(
+            index,
+            latents,
+            torch.stack(written.keys),
+            torch.stack(written.values),
+            torch.stack([written.queries[i] for i in SCORING_LAYERS]),
+            pictures[SPEC.pictures_per_latent - 1 :: SPEC.pictures_per_latent],
+        )
+
+    @torch.inference_mode()
+    def pictures(self, latents: torch.Tensor, before: torch.Tensor | None) -> Pictures:
+        """Decode a chunk, given the latent frame before it ``[1, channels, height, width]``."""
+        decoded = self.codec.decode(latents.unsqueeze(0), before)[0]
+        pixels = (decoded.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        pictures: Pictures = pixels.cpu().numpy().astype(np.uint8, copy=False)
+        return pictures
+
+    def decode(self, log: Log, index: int) -> Pictures:
+        """Decode a finished chunk to the pictures that `SketchStream.generate` gave."""
+        before = log(index - 1).latents[-1:].to(self.device) if index else None
+        return self.pictures(log(index).latents.to(self.device), before)
+
+    def recall(self, log: Log, index: int) -> EvictedChunk:
+        """Make a finished chunk's keys, values, queries and pictures again: one clean pass and one decoding."""
+        return self.remake(log, index)[0]
+
+    def remake(self, log: Log, index: int) -> tuple[EvictedChunk, Pictures]:
+        """Return what the cache held of a finished chunk, and all its pictures."""
+        logged, pictures = log(index), self.decode(log, index)
+        return self.write(index, logged.latents.to(self.device), self.read(logged.text), pictures), pictures
+
+    @torch.inference_mode()
     def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
         """Score how visible each phrase is in each frame of a chunk, ``[frames, phrases]`` in 0..1."""
         if not phrases:
@@ -83,7 +127,7 @@ class SketchStream:
 
     @torch.inference_mode()
     def generate(self, memory: Sequence[MemoryFrame] = ()) -> Chunk:
-        """Denoise, write the cache and decode the next chunk.
+        """Denoise and decode the next chunk and write it into the cache.
 
         Raises:
             ModelError: no prompt was set, the stream is finalized, or too many memory frames were given.
@@ -95,22 +139,39 @@ class SketchStream:
         started = time.perf_counter()
         latents = self._denoise(self._text, memory)
         denoised = time.perf_counter()
-        written = self._write(latents, self._text)
-        cleaned = time.perf_counter()
-        pictures = self._decode(latents)
+        pictures = self.model.pictures(latents, self._before)
         decoded = time.perf_counter()
-        finished = EvictedChunk(
-            self.index,
-            latents,
-            torch.stack(written.keys),
-            torch.stack(written.values),
-            torch.stack([written.queries[i] for i in SCORING_LAYERS]),
-            pictures[SPEC.pictures_per_latent - 1 :: SPEC.pictures_per_latent],
-        )
+        finished = self.model.write(self.index, latents, self._text, pictures)
+        cleaned = time.perf_counter()
+        seconds = {"denoise": denoised - started, "clean": cleaned - decoded, "decode": decoded - denoised}
+        return self._finish(finished, pictures, [f.frame_id for f in memory], seconds)
+
+    def restore(self, log: Log, index: int) -> Chunk | None:
+        """Stand where a stream stood after ``index`` chunks; see `memreel.model.protocol.Stream`.
+
+        Makes the sink and as many of the last chunks again as the window holds and one more, which is the last evicted.
+
+        Raises:
+            ModelError: the stream is finalized.
+        """
+        if not self._open:
+            raise ModelError("the stream is finalized; open another one")
+        self.cache.clear()
+        self.index, self._text, self._before = 0, None, None
+        last: Chunk | None = None
+        held = LAYOUT.local // SPEC.chunk_frames + 1
+        for number in sorted({0, *range(max(0, index - held), index)} if index else ()):
+            last = self._finish(*self.model.remake(log, number), log(number).attended, {})
+        return last
+
+    def _finish(
+        self, finished: EvictedChunk, pictures: Pictures, attended: list[str], seconds: dict[str, float]
+    ) -> Chunk:
+        """Take a chunk into the cache and move on."""
+        self._before = finished.latents[-1:].clone()
         evicted = self.cache.push(finished)
-        self.index += 1
-        seconds = {"denoise": denoised - started, "clean": cleaned - denoised, "decode": decoded - cleaned}
-        return Chunk(finished.index, latents, pictures, evicted, [f.frame_id for f in memory], seconds)
+        self.index = finished.index + 1
+        return Chunk(finished.index, finished.latents, pictures, evicted, attended, seconds)
 
     def _denoise(self, text: TextContext, memory: Sequence[MemoryFrame]) -> torch.Tensor:
         model = self.model
@@ -121,25 +182,6 @@ class SketchStream:
             timesteps = torch.full((1, SPEC.chunk_frames), sigma * TIMESTEPS, device=model.device)
             x = euler(x, model.net.transformer(x, timesteps, text, model.current, context), sigma, following)
         return x[0]
-
-    def _write(self, latents: torch.Tensor, text: TextContext) -> Written:
-        frames = latents.shape[0]
-        each = TextContext(
-            [k.expand(frames, -1, -1, -1) for k in text.keys],
-            [v.expand(frames, -1, -1, -1) for v in text.values],
-            None if text.mask is None else text.mask.expand(frames, -1),
-        )
-        written = Written([], [], [])
-        clean = torch.zeros(frames, 1, device=self.model.device)
-        self.model.net.transformer(latents.unsqueeze(1), clean, each, self.model.alone, None, written)
-        return written
-
-    def _decode(self, latents: torch.Tensor) -> Pictures:
-        decoded = self.model.codec.decode(latents.unsqueeze(0), self._before)[0]
-        self._before = latents[-1:].clone()
-        pixels = (decoded.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-        pictures: Pictures = pixels.cpu().numpy().astype(np.uint8, copy=False)
-        return pictures
 
     def finalize(self) -> None:
         """Release the cache; the stream cannot generate any more."""
