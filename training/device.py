@@ -1,6 +1,7 @@
 """Where training runs: one process a GPU (started by torchrun) or one CPU process, and the painting on it.
 
-Gradients are averaged over processes by hand, in one flat all-reduce; everything else is ordinary single-device code.
+Gradients lie in one buffer and are averaged over processes in one all-reduce; everything else is ordinary single-device
+code.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from memreel.world.draw import paint, paint_block
-from memreel.world.shapes import backgrounds
+from memreel.model import transformer
+from memreel.training import flow
+from memreel.world.draw import paint
+from memreel.world.places import backgrounds
 
 
 @dataclass(frozen=True)
@@ -45,17 +49,36 @@ def join() -> Place:
     return Place(f"cuda:{rank}", rank, world)
 
 
-def average(parameters: Iterable[torch.nn.Parameter], world: int) -> None:
-    """Average the gradients over all processes."""
-    if world == 1:
-        return
-    grads = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([g.reshape(-1) for g in grads])
-    dist.all_reduce(flat, op=dist.ReduceOp.AVG)
-    start = 0
-    for g in grads:
-        g.copy_(flat[start : start + g.numel()].view_as(g))
-        start += g.numel()
+class Gradients:
+    """All gradients of a network as views into one buffer, so that each step handles them in a few calls."""
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Give every parameter a gradient of zero."""
+        kept = list(parameters)
+        self.flat = torch.zeros(sum(p.numel() for p in kept), device=kept[0].device)
+        for parameter, part in zip(kept, self.flat.split([p.numel() for p in kept]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def clear(self) -> None:
+        """Set all to zero; ``zero_grad`` would let go of the buffer instead."""
+        self.flat.zero_()
+
+    def average(self, world: int) -> None:
+        """Average over all processes."""
+        agree(self.flat, world)
+
+    def clip(self, norm: float) -> None:
+        """Scale down to at most ``norm`` overall."""
+        self.flat.mul_((norm / (self.flat.norm() + 1e-6)).clamp_max(1.0))
+
+
+def started_ago() -> float:
+    """Return the seconds since this process started, before Python imported anything; 0 where that cannot be read."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        return float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def agree(tensor: torch.Tensor, world: int) -> torch.Tensor:
@@ -65,19 +88,29 @@ def agree(tensor: torch.Tensor, world: int) -> torch.Tensor:
     return tensor
 
 
-class Easel:
-    """Paints batches of shape tables on the training device."""
+def compile_pieces() -> None:
+    """Compile what lies between the attentions: the blocks' pieces, the rotation of keys and the joining of contexts.
 
-    def __init__(self, device: str) -> None:
-        self.device = device
+    The pieces are compiled one by one, because batches of every layout then share a handful of kernels.
+    """
+    for name in ("before", "between", "after"):
+        setattr(transformer.Block, name, torch.compile(getattr(transformer.Block, name), dynamic=True))
+    for module, name in ((flow, "rotate"), (transformer, "beside")):
+        setattr(module, name, torch.compile(getattr(module, name), dynamic=True))
+
+
+class Easel:
+    """Paints batches of shape tables on the training device, in the type that is asked for."""
+
+    def __init__(self, device: str, dtype: torch.dtype = torch.float32) -> None:
+        self.device, self.dtype = device, dtype
         self.backgrounds = backgrounds().to(device)
-        self.painter = torch.compile(paint_block, dynamic=True) if device != "cpu" else paint_block
 
     @torch.no_grad()
     def __call__(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return pictures ``[batch, frames * 4, 3, height, width]`` and masks ``[batch, frames * 4, height, width]``."""
+        """Return pictures ``[batch, frames * 4, 3, height, width]`` and masks without the 3."""
         count = batch["owner"].shape[0]
-        tables = batch["tables"].to(self.device, non_blocking=True).float()
+        tables = batch["tables"].to(self.device, non_blocking=True)
         places = batch["places"].to(self.device, non_blocking=True)
-        pictures, masks = paint(tables, self.backgrounds[places], painter=self.painter)
+        pictures, masks = paint(tables, self.backgrounds, places, self.dtype)
         return pictures.unflatten(0, (count, -1)), masks.unflatten(0, (count, -1))

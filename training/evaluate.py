@@ -2,13 +2,16 @@
 
 Each figure is the share of entities whose attributes are all right in the last picture of a generated chunk, given the
 true frames before it. `described`: first mention in words. `memory`: named only, unseen in sink and local, with its
-memory frames; `none`: the same without; `wrong`: with another story's frames; `enriched`: memory and words together.
+memory frames; `none`: the same without; `wrong`: with another story's frames; `enriched`: memory and words together;
+`reader`: what the judge says of the true pictures.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import math
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -20,12 +23,13 @@ from memreel.model.minilm import SentenceEncoder, sentence_encoder
 from memreel.model.sketch.net import LATENT, SketchNet
 from memreel.training.device import Easel
 from memreel.training.flow import generate, layout_times, pick, read_texts, write_context
-from memreel.training.samples import Sample, collate, make_sample
+from memreel.training.samples import Sample, collate, collate_texts, make_sample
 from memreel.world import palette
 from memreel.world.reader import find_faces, read_colour
 from memreel.world.stories import pose_at
 
 Score = dict[str, float]
+CONDITIONS = ("described", "memory", "none", "wrong", "enriched", "reader")
 
 
 def judge(picture: np.ndarray, sample: Sample, keys: set[int]) -> dict[int, bool]:
@@ -43,7 +47,9 @@ def judge(picture: np.ndarray, sample: Sample, keys: set[int]) -> dict[int, bool
             if look.kind in palette.PEOPLE:
                 near = min(faces, key=lambda f: abs(f.x - pose.x), default=None)
                 right = near is not None and abs(near.x - pose.x) < 16
-                out[spot.key] = right and near is not None and (near.hair, near.top, near.hat) == (look.hair, look.top, look.hat)
+                out[spot.key] = (
+                    right and near is not None and (near.hair, near.top, near.hat) == (look.hair, look.top, look.hat)
+                )
             else:
                 out[spot.key] = read_colour(picture, look.kind, pose.x, pose.lift) == look.colour
         if spot.holds in keys and spot.holds is not None:
@@ -68,13 +74,29 @@ def rates(judged: list[tuple[Sample, dict[int, bool]]]) -> Score:
     }
 
 
+@dataclass
+class Shown:
+    """A batch of samples as the network meets it: latents of context and target, and the last true picture of each."""
+
+    samples: list[Sample]
+    latents: torch.Tensor
+    truth: torch.Tensor
+
+
 class Evaluator:
     """Draws held-out samples once and scores a network on them under several conditions."""
 
     def __init__(
-        self, codec: VideoCodec, encoder: SentenceEncoder, device: str, samples: int, seed: int = 7, held_out: bool = True
+        self,
+        codec: VideoCodec,
+        encoder: SentenceEncoder,
+        device: str,
+        samples: int,
+        seed: int = 7,
+        held_out: bool = True,
     ) -> None:
-        self.codec, self.encoder, self.device = codec, encoder, device
+        """Draw ``samples`` samples with a first description and as many with a return."""
+        self.codec, self.encoder, self.device, self.count = codec, encoder, device, samples
         self.easel = Easel(device)
         random = Random(seed)
         self.described: list[Sample] = []
@@ -86,64 +108,66 @@ class Evaluator:
             elif sample.described and len(self.described) < samples:
                 self.described.append(sample)
 
+    def _show(self, samples: list[Sample]) -> Shown:
+        pictures, _ = self.easel(collate(samples, self.encoder))
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.device != "cpu"):
+            latents = self.codec.encode(pictures).float()
+        return Shown(samples, latents, pictures[:, -1].cpu())
+
+    def _go_on(self, net: SketchNet, shown: Shown, condition: str, seed: int) -> torch.Tensor:
+        samples = [replace(s, enriched=condition == "enriched") for s in shown.samples]
+        texts = {k: v.to(self.device) for k, v in collate_texts(samples, self.encoder).items()}
+        context, owner = shown.latents[:, :-3], texts["owner"]
+        owners = owner[:, :-3]
+        if condition == "none":
+            kept = torch.tensor([0, 1, 2, 6, 7, 8, 9, 10, 11], device=self.device)
+            context, owners = context[:, kept], owners[:, kept]
+        if condition == "wrong":
+            context = torch.cat((context[:, :3], context.roll(1, 0)[:, 3:6], context[:, 6:]), 1)
+            owners = torch.cat((owners[:, :3], owners.roll(1, 0)[:, 3:6], owners[:, 6:]), 1)
+        noise = torch.randn(len(samples), 3, *LATENT, generator=torch.Generator().manual_seed(seed)).to(self.device)
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.device != "cpu"):
+            text = read_texts(net, self.encoder, texts["ids"], texts["mask"])
+            frames = write_context(net, context, text, owners, layout_times(context.shape[1]))
+            out = generate(net, frames, pick(text, owner[:, -1]), noise)
+            decoded = self.codec.decode(out, shown.latents[:, -4])
+        return decoded[:, -1].float().clamp(0, 1).cpu()
+
     @torch.no_grad()
-    def _run(
-        self, net: SketchNet, samples: list[Sample], change: Callable[[torch.Tensor], torch.Tensor] | None, size: int = 32
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        made, truth = [], []
-        for start in range(0, len(samples), size):
-            part = samples[start : start + size]
-            batch = collate(part, self.encoder)
-            pictures, _ = self.easel(batch)
-            with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.device != "cpu"):
-                latents = self.codec.encode(pictures).float()
-                context, owner = latents[:, :-3], batch["owner"].to(self.device)
-                keep = torch.arange(12, device=self.device)
-                if change is not None:
-                    keep = change(keep)
-                text = read_texts(net, self.encoder, batch, self.device)
-                owners = owner[:, :-3][:, keep]
-                shown = context[:, keep]
-                if len(keep) == 12 and change is not None:
-                    shown = shown.clone()
-                    shown[:, 3:6] = context.roll(1, 0)[:, 3:6]
-                    owners = owners.clone()
-                    owners[:, 3:6] = owner.roll(1, 0)[:, 3:6]
-                frames = write_context(net, shown, text, owners, layout_times(len(keep)))
-                noise = torch.randn(len(part), 3, *LATENT, generator=torch.Generator().manual_seed(start)).to(self.device)
-                out = generate(net, frames, pick(text, owner[:, -1]), noise)
-                decoded = self.codec.decode(out, context[:, -1])
-            made.append(decoded[:, -1].float().clamp(0, 1).cpu())
-            truth.append(pictures[:, -1].cpu())
-        return torch.cat(made), torch.cat(truth)
+    def score(
+        self, net: SketchNet, pictures: Path | None = None, seconds: float = math.inf, size: int = 32
+    ) -> dict[str, Score]:
+        """Return the rates of every condition.
 
-    def score(self, net: SketchNet, pictures: Path | None = None) -> dict[str, Score]:
-        """Return the rates of every condition; write a picture grid (truth above, generated below) where asked."""
+        Args:
+            net: what is scored.
+            pictures: folder for two picture grids (truth above, generated below), or None.
+            seconds: time limit, looked at after every ``size`` samples; all conditions then have as many.
+            size: samples of a batch.
+        """
         net.eval()
-        out: dict[str, Score] = {}
-        without = [s for i in (range(3), range(6, 12)) for s in i]
-        conditions: dict[str, tuple[list[Sample], Callable[[torch.Tensor], torch.Tensor] | None]] = {
-            "described": (self.described, None),
-            "memory": (self.back, None),
-            "none": (self.back, lambda keep: keep[without]),
-            "wrong": (self.back, lambda keep: keep),
-            "enriched": ([_enriched(s) for s in self.back], None),
-        }
-        for name, (samples, change) in conditions.items():
-            made, truth = self._run(net, samples, change)
-            keys = [s.described if name == "described" else s.reentry for s in samples]
-            found = [judge(p.permute(1, 2, 0).numpy(), s, k) for p, s, k in zip(made, samples, keys, strict=True)]
-            out[name] = rates(list(zip(samples, found, strict=True)))
-            if name == "memory":
-                real = [judge(p.permute(1, 2, 0).numpy(), s, k) for p, s, k in zip(truth, samples, keys, strict=True)]
-                out["reader"] = rates(list(zip(samples, real, strict=True)))
-            if pictures is not None and name in ("described", "memory"):
+        deadline = time.monotonic() + seconds
+        judged: dict[str, list[tuple[Sample, dict[int, bool]]]] = {name: [] for name in CONDITIONS}
+        grids: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {"described": [], "memory": []}
+        # Compiled pieces would be compiled anew for evaluation, which takes longer than the scores do.
+        with torch.compiler.set_stance("force_eager"):
+            for start in range(0, self.count, size):
+                if start and time.monotonic() > deadline:
+                    break
+                first, back = (self._show(s[start : start + size]) for s in (self.described, self.back))
+                for name, found in judged.items():
+                    shown = first if name == "described" else back
+                    made = shown.truth if name == "reader" else self._go_on(net, shown, name, start)
+                    for picture, sample in zip(made, shown.samples, strict=True):
+                        keys = sample.described if name == "described" else sample.reentry
+                        found.append((sample, judge(picture.permute(1, 2, 0).numpy(), sample, keys)))
+                    if name in grids:
+                        grids[name].append((shown.truth, made))
+        if pictures is not None:
+            for name, pairs in grids.items():
+                truth, made = (torch.cat(side) for side in zip(*pairs, strict=True))
                 save_grid(truth, made, pictures / f"{name}.png")
-        return out
-
-
-def _enriched(sample: Sample) -> Sample:
-    return Sample(sample.story, sample.context, sample.target, True, sample.described, sample.reentry)
+        return {name: rates(found) for name, found in judged.items()}
 
 
 def save_grid(truth: torch.Tensor, made: torch.Tensor, path: Path, columns: int = 6, rows: int = 6) -> None:
@@ -167,7 +191,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--weights", type=Path, default=None)
     parser.add_argument("--pictures", type=Path, default=None)
-    parser.add_argument("--trained-words", action="store_true", help="names and colour words from training, not held out")
+    parser.add_argument(
+        "--trained-words", action="store_true", help="names and colour words from training, not held out"
+    )
     args = parser.parse_args()
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     codec, net = load_codec(args.weights).to(device), load_net(args.weights).to(device)

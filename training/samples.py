@@ -97,7 +97,9 @@ def _returns(line: Timeline) -> list[int]:
     hidden = line.visible(0, 0)
     for s, scene in enumerate(story.scenes):
         near = hidden | (set(story.scenes[s - 1].present()) if s else set())
-        if s and any(k in met and not told and k not in near and k in scene.present() for k, told in scene.mentions.items()):
+        if s and any(
+            k in met and not told and k not in near and k in scene.present() for k, told in scene.mentions.items()
+        ):
             out.append(s)
         met |= set(scene.mentions)
     return out
@@ -137,7 +139,11 @@ def _recall(random: Random, line: Timeline, index: int, count: int) -> list[Mome
     chosen: list[Moment] = []
     for _ in range(2):
         for key in wanted:
-            options = [(s, c) for s, c in past if key in story.scenes[s].present() and s != scene or (s == scene and random.random() < 0.3)]
+            options = [
+                (s, c)
+                for s, c in past
+                if (key in story.scenes[s].present() and s != scene) or (s == scene and random.random() < 0.3)
+            ]
             random.shuffle(options)
             options.sort(
                 key=lambda o: (
@@ -181,8 +187,11 @@ def make_sample(
         context += chunk_frames(*line.order[index - back])
     now = story.scenes[scene]
     near: set[int] = set()
-    for s, c in {line.order[0], *line.order[max(0, index - local // CHUNK) : index]}:
-        near |= line.visible(s, c) | {e.key for e in story.scenes[s].exits}
+    for moment in context[:sink] + context[sink + memory :]:
+        near |= {e.key for e in story.scenes[moment.scene].exits}
+        near |= {e.holds for e in story.scenes[moment.scene].exits if e.holds is not None}
+        for t in moment.times():
+            near |= story.visible(moment.scene, t, margin=-30)
     met = {k for s in story.scenes[:scene] for k in s.mentions}
     present = set(now.present())
     return Sample(
@@ -195,36 +204,36 @@ def make_sample(
     )
 
 
-def collate(samples: list[Sample], encoder: SentenceEncoder) -> dict[str, torch.Tensor]:
-    """Describe a batch as tensors: shape tables and places of every picture, tokens of every distinct prompt."""
+def collate_texts(samples: list[Sample], encoder: SentenceEncoder) -> dict[str, torch.Tensor]:
+    """Describe the prompts of a batch: tokens of the distinct ones, and which of them each frame has (``owner``)."""
     texts: dict[str, int] = {}
+    owner = [[texts.setdefault(s.text(m.scene), len(texts)) for m in s.context + s.target] for s in samples]
+    ids, mask = encoder.tokenize(list(texts), MAX_TOKENS)
+    extra = -ids.shape[1] % 8
+    return {
+        "owner": torch.tensor(owner),
+        "ids": torch.nn.functional.pad(ids, (0, extra)),
+        "mask": torch.nn.functional.pad(mask, (0, extra)),
+    }
+
+
+def collate(samples: list[Sample], encoder: SentenceEncoder) -> dict[str, torch.Tensor]:
+    """Describe a batch as tensors: shape tables and places of every picture, and its prompts (`collate_texts`)."""
     tables: list[npt.NDArray[np.float32]] = []
     places: list[int] = []
-    owner: list[list[int]] = []
     for sample in samples:
-        row = []
         for moment in sample.context + sample.target:
-            row.append(texts.setdefault(sample.text(moment.scene), len(texts)))
             for t in moment.times():
                 tables.append(table(sample.story.rows(moment.scene, t)[:SHAPES]))
                 places.append(palette.PLACES.index(sample.story.scenes[moment.scene].place))
-        owner.append(row)
     most = -(-max(len(t) for t in tables) // 8) * 8
     packed = np.zeros((len(tables), most, PARAMS), dtype=np.float16)
     packed[:, :, 2:4] = 1.0
     for i, rows in enumerate(tables):
         if len(rows):
             packed[i, : len(rows)] = rows
-    ids, mask = encoder.tokenize(list(texts), MAX_TOKENS)
-    extra = -ids.shape[1] % 8
-    return {
-        "tables": torch.from_numpy(packed),
-        "places": torch.tensor(places),
-        "owner": torch.tensor(owner),
-        "ids": torch.nn.functional.pad(ids, (0, extra)),
-        "mask": torch.nn.functional.pad(mask, (0, extra)),
-        "context": torch.tensor(len(samples[0].context)),
-    }
+    drawn = {"tables": torch.from_numpy(packed), "places": torch.tensor(places)}
+    return drawn | collate_texts(samples, encoder)
 
 
 class Batches(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):

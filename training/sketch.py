@@ -1,9 +1,9 @@
 """Trains `sketch` on the drawn world: ``torchrun --nproc-per-node N -m memreel.training.sketch --out DIR --seconds S``.
 
 Flow matching on latents of painted samples, with more weight on figures. A context is encoded once and shared by
-several noise draws of its chunk. Stops at a wall-clock budget, returns averaged weights in shards, and starts again
-from them (``--resume``, with the optimisers' state where it is still there). Matrices of the blocks are updated by Muon
-(Jordan et al., 2024), everything else by AdamW.
+several noise draws of its chunk. Matrices of the blocks are updated by Muon, everything else by AdamW. Stops when the
+process is as old as its budget. Leaves averaged weights (``net-*``), the last ones themselves (``last-*``) and, for an
+immediate ``--resume``, the whole state (``optimizer.pt``); resuming takes the best of these that it finds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -20,20 +20,22 @@ from memreel.model.minilm import SentenceEncoder, weights_folder
 from memreel.model.sampler import mix, shifted
 from memreel.model.sketch.net import LAYOUT, SHIFT, SketchNet
 from memreel.model.sketch.weights import load_codec, load_net, save_shards
-from memreel.model.transformer import Block
-from memreel.training.device import Easel, Place, agree, average, join
+from memreel.training.device import Easel, Gradients, Place, agree, compile_pieces, join, started_ago
 from memreel.training.evaluate import Evaluator
-from memreel.training.flow import layout_times, pick, read_texts, repeated, turn, write_context
+from memreel.training.flow import layout_times, pick, read_texts, turn, write_context
+from memreel.training.muon import StackedMuon
 from memreel.training.samples import LAYOUTS, Batches, Layouts
 
 DRAWS = 4
 FIGURE_WEIGHT = 6.0
 MATRIX_RATE, REST_RATE = 1.5e-3, 1e-3
+CLOCK = 10
+"""Steps between two looks at the clock, each of which waits for the device and for the other processes."""
 OPENING: Layouts = (((0, 0, 0), 0.8), ((3, 3, 6), 0.2))
 
 
 def figure_weight(masks: torch.Tensor) -> torch.Tensor:
-    """Return the loss weight of latent cells ``[batch, 3, 1, h, w]`` from masks ``[batch, 12, height, width]``; mean 1."""
+    """Return the weight of latent cells ``[batch, 3, 1, h, w]``, mean 1, from masks ``[batch, 12, height, width]``."""
     cells = torch.nn.functional.avg_pool2d(masks.unflatten(1, (3, 4)).amax(2), 8)
     weight = 1.0 + (FIGURE_WEIGHT - 1.0) * cells
     return (weight / weight.mean(dim=(1, 2, 3), keepdim=True)).unsqueeze(2)
@@ -43,19 +45,21 @@ class Trainer:
     """One process's share of the training."""
 
     def __init__(self, here: Place, out: Path, encoder: SentenceEncoder, batch: int, workers: int, seed: int) -> None:
+        """Build with random weights; ``out`` holds the codec."""
         self.here, self.out, self.encoder = here, out, encoder
-        self.codec = load_codec(out).to(here.device, memory_format=torch.channels_last)
+        self.codec = load_codec(out).to(here.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net = SketchNet().to(here.device)
         self.ema = {k: v.clone() for k, v in self.net.state_dict().items()}
-        self.easel = Easel(here.device)
+        self.easel = Easel(here.device, torch.bfloat16 if here.device != "cpu" else torch.float32)
         self.batch, self.workers, self.seed = batch, workers, seed
         self.noise = torch.Generator(here.device).manual_seed(seed * 77 + here.rank)
-        for parameter in self.net.parameters():
-            parameter.grad = torch.zeros_like(parameter)
+        self.mark: Callable[[str], object] = str
+        """Called with the name of each part of a step once it has been issued; does nothing here."""
+        self.gradients = Gradients(self.net.parameters())
         named = dict(self.net.named_parameters())
         inner = {n for n, p in named.items() if p.ndim == 2 and (".blocks." in n or ".layers." in n)}
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(
+            StackedMuon(
                 [named[n] for n in sorted(inner)], lr=MATRIX_RATE, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"
             ),
             torch.optim.AdamW(
@@ -65,9 +69,7 @@ class Trainer:
         self.step = 0
 
     def resume(self, folder: Path) -> None:
-        """Start from earlier weights; the optimiser's state is used where it lies beside them."""
-        self.net.load_state_dict(load_net(folder).state_dict())
-        self.net.requires_grad_(True).train()
+        """Go on from ``optimizer.pt``, else from the last and the averaged weights, else from the averaged ones."""
         state = folder / "optimizer.pt"
         if state.exists():
             kept = torch.load(state, map_location=self.here.device, weights_only=True)
@@ -75,37 +77,66 @@ class Trainer:
             for optimizer, state_dict in zip(self.optimizers, kept["optimizers"], strict=True):
                 optimizer.load_state_dict(state_dict)
             self.ema, self.step = kept["ema"], kept["step"]
-        else:
-            self.ema = {k: v.clone() for k, v in self.net.state_dict().items()}
+            return
+        averaged = load_net(folder).state_dict()
+        raw = load_net(folder, "last").state_dict() if any(folder.glob("last-*.safetensors")) else averaged
+        self.net.load_state_dict(raw)
+        self.ema = {k: v.to(self.here.device, copy=True) for k, v in averaged.items()}
 
     def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the weighted velocity error of one batch."""
         device, cast = self.here.device, self.here.device.split(":")[0]
+        batch = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
         pictures, masks = self.easel(batch)
+        self.mark("paint")
         with torch.autocast(cast, torch.bfloat16):
             with torch.no_grad():
                 latents = self.codec.encode(pictures).float()
+            self.mark("encode")
             count, frames = latents.shape[0], latents.shape[1] - 3
-            owner = batch["owner"].to(device)
-            text = read_texts(self.net, self.encoder, batch, device)
+            owner = batch["owner"]
+            text = read_texts(self.net, self.encoder, batch["ids"], batch["mask"])
+            self.mark("text")
             past = latents[:, :-3]
             worn = 0.15 * torch.rand(count, 1, 1, 1, 1, device=device, generator=self.noise)
             past = past + worn * torch.randn(past.shape, device=device, generator=self.noise)
-            context = repeated(write_context(self.net, past, text, owner[:, :-3], layout_times(frames)), DRAWS)
+            context = write_context(self.net, past, text, owner[:, :-3], layout_times(frames))
+            self.mark("context")
             target = latents[:, -3:].repeat_interleave(DRAWS, 0)
             grid = torch.arange(DRAWS, device=device).repeat(count)
             u = (grid + torch.rand(count * DRAWS, device=device, generator=self.noise)) / DRAWS
             sigma = shifted(u, SHIFT).view(-1, 1, 1, 1, 1)
             noise = torch.randn(target.shape, device=device, generator=self.noise)
             timesteps = (sigma * 1000.0).view(-1, 1).expand(-1, 3)
-            governing = pick(text, owner[:, -1].repeat_interleave(DRAWS))
+            governing = pick(text, owner[:, -1])
             velocity = self.net.transformer(
                 mix(target, noise, sigma), timesteps, governing, turn(LAYOUT.current(), device), context
             )
-        weight = figure_weight(masks[:, -12:]).repeat_interleave(DRAWS, 0)
-        return ((velocity - (noise - target)).square() * weight).mean()
+        weight = figure_weight(masks[:, -12:].float()).repeat_interleave(DRAWS, 0)
+        loss: torch.Tensor = ((velocity - (noise - target)).square() * weight).mean()
+        self.mark("draws")
+        return loss
 
-    def _batches(self, layouts: Layouts) -> Iterator[dict[str, torch.Tensor]]:
+    def update(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Take one step; returns the loss."""
+        loss = self.loss(batch)
+        self.gradients.clear()
+        loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
+        self.mark("backward")
+        self.gradients.average(self.here.world)
+        self.gradients.clip(1.0)
+        self.mark("average")
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.step += 1
+        keep = min(0.999, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.ema.values()), list(self.net.state_dict().values()), 1 - keep)
+        self.mark("optimiser")
+        return loss.detach()
+
+    def batches(self, layouts: Layouts) -> Iterator[dict[str, torch.Tensor]]:
+        """Start the workers and return their endless batches."""
         data = Batches(self.batch, self.seed * 1000 + self.step * 10 + self.here.rank, self.encoder.tokenizer, layouts)
         return iter(
             torch.utils.data.DataLoader(
@@ -117,7 +148,9 @@ class Trainer:
             )
         )
 
-    def train(self, seconds: float, opening: float, decay: float, pace: float = 1.0) -> list[tuple[int, float]]:
+    def train(
+        self, seconds: float, opening: float, decay: float, pace: float = 1.0, spent: float = 0.0
+    ) -> list[tuple[int, float]]:
         """Train for ``seconds``; returns (step, loss) every hundred steps.
 
         Args:
@@ -125,21 +158,23 @@ class Trainer:
             opening: share of the time spent on first chunks, which cost less: figures and words before memory.
             decay: share of the time, at the end, over which the rate falls to nothing.
             pace: factor on the learning rates, for small batches.
+            spent: seconds of the budget that are gone already.
         """
-        start, log = time.monotonic(), []
-        parameters = list(self.net.parameters())
-        grads = [p.grad for p in parameters if p.grad is not None]
-        averaged, first, waited = list(self.ema.values()), self.step, 0.0
+        start = time.monotonic() - spent
+        log: list[tuple[int, float]] = []
+        first, waited, done = self.step, 0.0, 0.0
         running = torch.zeros((), device=self.here.device)
         early = opening > 0.0
-        batches = self._batches(OPENING if early else LAYOUTS)
+        batches = self.batches(OPENING if early else LAYOUTS)
         while True:
-            done = float(agree(torch.tensor((time.monotonic() - start) / seconds, device=self.here.device), self.here.world))
+            if (self.step - first) % CLOCK == 0:
+                share = torch.tensor((time.monotonic() - start) / seconds, device=self.here.device)
+                done = float(agree(share, self.here.world))
             if done >= 1.0:
                 return log
             if early and done > opening:
                 early = False
-                batches = self._batches(LAYOUTS)
+                batches = self.batches(LAYOUTS)
             warm = min(1.0, (self.step - first + 1) / 200)
             fall = pace * (min(1.0, max(0.02, (1.0 - done) / decay)) if decay else 1.0)
             for optimizer, rate in zip(self.optimizers, (MATRIX_RATE, REST_RATE), strict=True):
@@ -148,40 +183,27 @@ class Trainer:
             asked = time.monotonic()
             batch = next(batches)
             waited += time.monotonic() - asked
-            loss = self.loss(batch)
-            torch._foreach_zero_(grads)
-            loss.backward()
-            average(parameters, self.here.world)
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            for optimizer in self.optimizers:
-                optimizer.step()
-            self.step += 1
-            with torch.no_grad():
-                keep = min(0.999, (1 + self.step) / (10 + self.step))
-                torch._foreach_lerp_(averaged, list(self.net.state_dict().values()), 1 - keep)
-            running += loss.detach()
+            running += self.update(batch)
             if self.step % 100 == 0:
                 mean = float(running) / 100
                 running.zero_()
                 log.append((self.step, mean))
                 if self.here.first:
-                    spent = time.monotonic() - start
-                    print(f"step {self.step} {spent:.0f} s, waited {waited:.0f} s, loss {mean:.4f}", flush=True)
+                    now = time.monotonic() - start
+                    print(f"step {self.step} {now:.0f} s, waited {waited:.0f} s, loss {mean:.4f}", flush=True)
 
-    def save(self, log: list[tuple[int, float]], optimizer: bool) -> None:
-        """Write the averaged weights in shards, the log, and the optimiser's state for an immediate resume."""
+    def save(self, log: list[tuple[int, float]]) -> None:
+        """Write averaged and last weights in shards, the log, and the whole state for an immediate resume."""
         save_shards(self.ema, self.out)
+        save_shards(self.net.state_dict(), self.out, "last")
         (self.out / "log.json").write_text(json.dumps(log))
-        if optimizer:
-            torch.save(
-                {
-                    "net": self.net.state_dict(),
-                    "optimizers": [o.state_dict() for o in self.optimizers],
-                    "ema": self.ema,
-                    "step": self.step,
-                },
-                self.out / "optimizer.pt",
-            )
+        state = {
+            "net": self.net.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "ema": self.ema,
+            "step": self.step,
+        }
+        torch.save(state, self.out / "optimizer.pt")
 
 
 def main() -> None:
@@ -190,30 +212,33 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder that holds codec.safetensors; weights go there")
     parser.add_argument("--resume", type=Path, default=None, help="folder of net-*.safetensors to start from")
     parser.add_argument("--encoder", type=Path, default=None, help="folder of the sentence encoder, if not packaged")
-    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seconds", type=float, default=600, help="wall-clock budget, from the process's start")
     parser.add_argument("--batch", type=int, default=128, help="samples a process and step")
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--opening", type=float, default=0.0, help="share of the time on first chunks only")
-    parser.add_argument("--decay", type=float, default=0.0, help="share of the time over which the rate falls, at the end")
+    parser.add_argument(
+        "--decay", type=float, default=0.0, help="share of the time over which the rate falls, at the end"
+    )
     parser.add_argument("--pace", type=float, default=1.0, help="factor on the learning rates, for small batches")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--samples", type=int, default=384, help="held-out samples a condition at the end; 0: none")
+    parser.add_argument("--score-seconds", type=float, default=60, help="time limit on the scores at the end")
     args = parser.parse_args()
     here = join()
     torch.manual_seed(args.seed)
     if here.device != "cpu":
-        for name in ("before", "between", "after"):
-            setattr(Block, name, torch.compile(getattr(Block, name), dynamic=True))
+        compile_pieces()
     encoder = SentenceEncoder(args.encoder or weights_folder(), here.device)
     trainer = Trainer(here, args.out, encoder, args.batch, args.workers, args.seed)
     if args.resume is not None:
         trainer.resume(args.resume)
-    log = trainer.train(args.seconds, args.opening, args.decay, args.pace)
+    log = trainer.train(args.seconds, args.opening, args.decay, args.pace, started_ago())
     if here.first:
-        trainer.save(log, optimizer=True)
+        trainer.save(log)
         if args.samples:
             trainer.net.load_state_dict(trainer.ema)
-            figures = Evaluator(trainer.codec, encoder, here.device, args.samples).score(trainer.net, args.out)
+            evaluator = Evaluator(trainer.codec, encoder, here.device, args.samples)
+            figures = evaluator.score(trainer.net, args.out, args.score_seconds)
             (args.out / "figures.json").write_text(json.dumps(figures, indent=1))
             for name, score in figures.items():
                 print(name, score, flush=True)

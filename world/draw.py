@@ -1,10 +1,13 @@
 """Paints tables of shapes: anti-aliased, back to front, with a mask of what matters.
 
 A shape is `PARAMS` numbers in pixels: a box with rounded corners, tapered from top to bottom and turned about its
-centre, or an ellipse. Painting is a pure torch function, the same on a laptop's CPU and, compiled, on a GPU.
+centre, or an ellipse. It covers a pixel by how far the pixel's centre lies inside its edge, half a pixel soft on both
+sides. The CPU and a GPU (`draw_gpu`) paint the same pixels.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -32,71 +35,40 @@ def shape(
     mask: float = 0.0,
 ) -> list[float]:
     """Return one row of a table; ``taper`` > 0 widens the bottom and narrows the top by that share."""
-    red, green, blue = (value / 255.0 for value in rgb)
     return [
-        cx, cy, hw, hh, float(np.sin(angle)), float(np.cos(angle)), min(corner, hw, hh), taper, float(ellipse),
-        red, green, blue, opacity, mask,
+        cx, cy, hw, hh, math.sin(angle), math.cos(angle), min(corner, hw, hh), taper, float(ellipse),
+        rgb[0] / 255.0, rgb[1] / 255.0, rgb[2] / 255.0, opacity, mask,
     ]  # fmt: skip
 
 
-def paint_block(canvas: torch.Tensor, shapes: torch.Tensor, xs: torch.Tensor, ys: torch.Tensor) -> torch.Tensor:
-    """Paint ``shapes`` ``[pictures, n, PARAMS]`` in order over ``canvas`` ``[pictures, 4, height, width]``."""
-    red, green, blue, mask = canvas.unbind(1)
-    for i in range(shapes.shape[1]):
-        p = shapes[:, i, :, None, None]
-        dx, dy = xs - p[:, 0], ys - p[:, 1]
-        x = dx * p[:, 5] + dy * p[:, 4]
-        y = dy * p[:, 5] - dx * p[:, 4]
-        hw, hh, corner = p[:, 2], p[:, 3], p[:, 6]
-        along = (y / hh).clamp(-1.0, 1.0)
-        qx = x.abs() - hw * (1.0 + p[:, 7] * along) + corner
-        qy = y.abs() - hh + corner
-        outside = (qx.clamp_min(0.0).square() + qy.clamp_min(0.0).square() + 1e-9).sqrt()
-        box = outside + torch.maximum(qx, qy).clamp_max(0.0) - corner
-        round_ = (((x / hw).square() + (y / hh).square() + 1e-9).sqrt() - 1.0) * torch.minimum(hw, hh)
-        distance = torch.where(p[:, 8] > 0.5, round_, box)
-        cover = (0.5 - distance).clamp(0.0, 1.0) * p[:, 12]
-        red = red + cover * (p[:, 9] - red)
-        green = green + cover * (p[:, 10] - green)
-        blue = blue + cover * (p[:, 11] - blue)
-        mask = mask + cover * (p[:, 13] - mask)
-    return torch.stack((red, green, blue, mask), 1)
-
-
 def paint(
-    tables: torch.Tensor, background: torch.Tensor | None = None, block: int = 8, painter: object = None
+    tables: torch.Tensor,
+    backgrounds: torch.Tensor | None = None,
+    places: torch.Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Paint tables ``[pictures, shapes, PARAMS]``; unused rows have opacity 0.
+    """Paint tables ``[pictures, shapes, PARAMS]``, each from its first row to its last; unused rows have opacity 0.
 
     Args:
-        tables: shape tables on any device.
-        background: what is painted over, ``[pictures, 3, height, width]`` in 0..1; None: black.
-        block: shapes painted per call of the painter.
-        painter: a compiled `paint_block`, or None for the plain one.
+        tables: shape tables, on the CPU or on a CUDA GPU.
+        backgrounds: what is painted over, ``[any, 3, height, width]`` in 0..1; None: black.
+        places: which background each picture has ``[pictures]``; None: every picture its own.
+        dtype: type of what is returned.
 
     Returns:
         Pictures ``[pictures, 3, height, width]`` in 0..1 and masks ``[pictures, height, width]`` in 0..1.
     """
     if tables.device.type == "cpu":
-        return _paint_cropped(tables, background)
-    ys, xs = torch.meshgrid(
-        torch.arange(HEIGHT, device=tables.device) + 0.5, torch.arange(WIDTH, device=tables.device) + 0.5, indexing="ij"
-    )
-    canvas = torch.zeros(tables.shape[0], 4, HEIGHT, WIDTH, device=tables.device)
-    if background is not None:
-        canvas[:, :3] = background
-    step = painter if callable(painter) else paint_block
-    for start in range(0, tables.shape[1], block):
-        part = tables[:, start : start + block]
-        if part.shape[1] < block:
-            part = torch.nn.functional.pad(part, (0, 0, 0, block - part.shape[1]))
-            part[..., 2:4] = part[..., 2:4].clamp_min(1e-3)
-        canvas = step(canvas, part, xs, ys)
-    return canvas[:, :3], canvas[:, 3]
+        behind = backgrounds if backgrounds is None or places is None else backgrounds[places]
+        pictures, masks = _paint_cropped(tables, behind)
+        return pictures.to(dtype), masks.to(dtype)
+    from memreel.world.draw_gpu import paint_tiles
+
+    return paint_tiles(tables, backgrounds, places, (HEIGHT, WIDTH), dtype)
 
 
 def _paint_cropped(tables: torch.Tensor, background: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Paint on the CPU: each shape only where it can reach, the same pixels as `paint_block` gives."""
+    """Paint on the CPU, each shape only where it can reach."""
     count = tables.shape[0]
     canvas = np.zeros((count, HEIGHT, WIDTH, 4), dtype=np.float32)
     if background is not None:
@@ -107,7 +79,8 @@ def _paint_cropped(tables: torch.Tensor, background: torch.Tensor | None) -> tup
             if colour[3] <= 0.0:
                 continue
             wide = hw * (1.0 + abs(taper))
-            rx, ry = abs(wide * cos) + abs(hh * sin) + 1.0, abs(wide * sin) + abs(hh * cos) + 1.0
+            soft = 0.5 + ellipse * 0.5 * max(hw, hh) / min(hw, hh) + 0.5
+            rx, ry = abs(wide * cos) + abs(hh * sin) + soft, abs(wide * sin) + abs(hh * cos) + soft
             x0, x1 = max(0, int(cx - rx)), min(WIDTH, int(cx + rx) + 1)
             y0, y1 = max(0, int(cy - ry)), min(HEIGHT, int(cy + ry) + 1)
             if x0 >= x1 or y0 >= y1:
@@ -116,7 +89,9 @@ def _paint_cropped(tables: torch.Tensor, background: torch.Tensor | None) -> tup
             dy = np.arange(y0, y1, dtype=np.float32)[:, None] + np.float32(0.5 - cy)
             x, y = dx * np.float32(cos) + dy * np.float32(sin), dy * np.float32(cos) - dx * np.float32(sin)
             if ellipse > 0.5:
-                distance = (np.sqrt(np.square(x / np.float32(hw)) + np.square(y / np.float32(hh))) - 1.0) * np.float32(min(hw, hh))
+                distance = (np.sqrt(np.square(x / np.float32(hw)) + np.square(y / np.float32(hh))) - 1.0) * np.float32(
+                    min(hw, hh)
+                )
             else:
                 along = np.clip(y / np.float32(hh), -1.0, 1.0)
                 qx = np.abs(x) - np.float32(hw) * (1.0 + np.float32(taper) * along) + np.float32(corner)

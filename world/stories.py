@@ -142,11 +142,14 @@ class Story:
         times += [(e.start + 40 if e.side == "left" else WIDTH + 40 - e.start) / SPEED for e in now.exits]
         return max(times, default=0.0)
 
-    def visible(self, scene: int, t: float) -> set[int]:
-        """Return the keys whose figure is wholly in the picture at second ``t`` of a scene."""
+    def visible(self, scene: int, t: float, margin: float = 14) -> set[int]:
+        """Return the keys whose figure stands ``margin`` px inside the picture's sides at second ``t`` of a scene.
+
+        The default stands for a figure that is wholly in the picture; -30 for one of which anything is.
+        """
         seen: set[int] = set()
         for spot in self.scenes[scene].spots:
-            if 14 <= _walk(spot.start, spot.x, t)[0] <= WIDTH - 14:
+            if margin <= _walk(spot.start, spot.x, t)[0] <= WIDTH - margin:
                 seen.update(k for k in (spot.key, spot.holds) if k is not None)
         return seen
 

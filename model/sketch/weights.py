@@ -53,13 +53,13 @@ def load_codec(folder: Path | None = None) -> VideoCodec:
     return codec.eval().requires_grad_(False)
 
 
-def load_net(folder: Path | None = None) -> SketchNet:
+def load_net(folder: Path | None = None, stem: str = "net") -> SketchNet:
     """Load text refiner and transformer from a folder (None: the shipped one), in evaluation mode."""
     where = folder or FOLDER
-    shards = sorted(where.glob("net-*.safetensors"))
+    shards = sorted(where.glob(f"{stem}-*.safetensors"))
     if not shards:
         raise UserError(
-            f"{where}: no net-*.safetensors; reinstall memreel or give model.weights a folder that has them"
+            f"{where}: no {stem}-*.safetensors; reinstall memreel or give model.weights a folder that has them"
         )
     net = SketchNet()
     _fill(net, {k: v for shard in shards for k, v in _read(shard).items()}, where)
