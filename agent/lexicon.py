@@ -27,8 +27,18 @@ PROBES = FOLDER / "lexicon.npz"
 RIDGE = 0.3
 """Regularisation of the probes; 0.1 to 1 give the same leave-one-out accuracy."""
 LONGEST_WORD = 40
-LEAD = 0.08
-"""By how much a noun's class must lead; what is less clear is better no entity at all."""
+LEAD = 0.05
+"""By how much a noun's class must lead those of another role; what is less clear is better no entity at all."""
+ROLES = {
+    "person": "character",
+    "animal": "character",
+    "being": "character",
+    "portable": "object",
+    "vehicle": "object",
+    "garment": "worn",
+    "body": "worn",
+}
+"""What a class is in a story; every other class is scenery."""
 
 ABSTRACT_ENDINGS = ("ness", "ment", "tion", "sion", "ity", "ship", "hood", "ance", "ence", "ism", "ing")
 """Endings of unlisted nouns that name no thing and nobody."""
@@ -100,7 +110,7 @@ class Lexicon:
                 return "person"
         if last.endswith(ABSTRACT_ENDINGS):
             return "abstract"
-        label, lead = self._probe("nouns", last)
+        label, _, lead = self._probe("nouns", last)
         return label if lead >= LEAD else "unsure"
 
     def adjective_class(self, adjective: str) -> str:
@@ -141,12 +151,12 @@ class Lexicon:
         first = next((word.lower() for word in name.split() if not word.endswith(".")), "")
         if first in self.listed["names"]:
             return "female" if self.listed["names"][first] == "female" else "male"
-        label, margin = self._probe("names", first)
+        label, margin, _ = self._probe("names", first)
         if margin < 0.3:
             return None
         return "female" if label == "female" else "male"
 
-    def _probe(self, table: str, word: str) -> tuple[str, float]:
+    def _probe(self, table: str, word: str) -> tuple[str, float, float]:
         return _classify(self, table, word[:LONGEST_WORD])
 
     def __hash__(self) -> int:
@@ -157,15 +167,17 @@ class Lexicon:
 
 
 @lru_cache(maxsize=8192)
-def _classify(lexicon: Lexicon, table: str, word: str) -> tuple[str, float]:
-    """Return the best class of an unlisted word and its lead over the second."""
+def _classify(lexicon: Lexicon, table: str, word: str) -> tuple[str, float, float]:
+    """Return the best class of an unlisted word, its lead over the second, and over the best of another role."""
     from memreel.model.minilm import sentence_encoder
 
     embedding = sentence_encoder().embed([CARRIERS[table].format(word)])[0]
     scores = np.append(embedding, 1.0) @ lexicon.probes[table]
     labels = list(lexicon.words[table])
     order = np.argsort(-scores)
-    return labels[order[0]], float(scores[order[0]] - scores[order[1]])
+    best = labels[order[0]]
+    rival = next((i for i in order if ROLES.get(labels[i]) != ROLES.get(best)), order[1])
+    return best, float(scores[order[0]] - scores[order[1]]), float(scores[order[0]] - scores[rival])
 
 
 def fit(words: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
