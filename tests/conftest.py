@@ -1,8 +1,10 @@
-"""What tests of several folders share: strict serialisation, no tracing, and a small video model behind the protocol.
+"""What tests of several folders share: strict serialisation, no tracing, and the video model that they run on.
 
-`SmallModel` streams as the real models do (sink, memory, two chunks of local window, noise by seed and index) on arrays
-small enough for a video in a second. What a chunk looks like depends on its text, its memory frames and the chunks
-before it, so a test notices when any of them is not what it should be.
+`embedded_model` is the real thing, at about a second a chunk. Where a test needs a model that fails, that remembers
+what it was told, or very many chunks, there is `small_model`: it streams as the real models do (sink, memory, two
+chunks of local window, noise by seed and index) on arrays small enough for a video in a second. What a chunk looks like
+depends on its text, its memory frames and the chunks before it, so a test notices when any of them is not what it
+should be.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import torch
 
 from memreel.configs.schema import ModelConfig, RunConfig
 from memreel.errors import ModelError
-from memreel.model.protocol import Chunk, EvictedChunk, MemoryFrame, VideoSpec
+from memreel.model import load as load_model
+from memreel.model.protocol import Chunk, EvictedChunk, MemoryFrame, VideoModel, VideoSpec
 
 
 def digest(text: str) -> float:
@@ -86,6 +89,13 @@ class SmallModel:
     def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
         level = evicted.latents.mean((1, 2, 3)).sigmoid()
         return torch.stack([0.3 + 0.6 * ((level * 97 + digest(phrase)) % 1) for phrase in phrases], 1)
+
+
+@pytest.fixture
+def embedded_model(monkeypatch: pytest.MonkeyPatch) -> VideoModel:
+    """Let every session of the test run on the model that comes with memreel, loaded once a process."""
+    monkeypatch.delenv("MEMREEL_LLM_MODEL", raising=False)
+    return load_model(ModelConfig())
 
 
 @pytest.fixture

@@ -27,41 +27,42 @@ TOM = "Tom, a man with black hair, waits in the park."
 Settings = Callable[..., RunConfig]
 
 
-@pytest.mark.usefixtures("small_model")
+@pytest.mark.usefixtures("embedded_model")
 def test_each_chunk_comes_with_its_event_and_its_pictures(settings: Settings, runs: Path) -> None:
-    chunks = list(memreel.generate([MIA, TOM], runs, settings()))
-    assert [chunk.event["index"] for chunk in chunks] == list(range(8))
-    assert {chunk.pictures.shape for chunk in chunks} == {(12, 64, 128, 3)}
+    chunks = list(memreel.generate([MIA, TOM], runs, settings(chunks_per_prompt=2)))
+    assert [chunk.event["index"] for chunk in chunks] == list(range(4))
+    assert {chunk.pictures.shape for chunk in chunks} == {(12, 112, 192, 3)}
     assert {chunk.pictures.dtype for chunk in chunks} == {np.dtype(np.uint8)}
-    filmed = read_pictures(runs / "video" / "video.mp4", range(96))
+    filmed = read_pictures(runs / "video" / "video.mp4", range(48))
     for chunk in chunks:
         shown = filmed[chunk.event["index"] * 12 + 5].astype(int)
         assert np.abs(shown.mean((0, 1)) - chunk.pictures[5].mean((0, 1))).max() < 12
 
 
-@pytest.mark.usefixtures("small_model")
+@pytest.mark.usefixtures("embedded_model")
 def test_a_seed_repeats_bit_for_bit_and_another_differs(settings: Settings, runs: Path) -> None:
     def pictures(out: str, seed: int | None) -> np.ndarray[Any, Any]:
-        return np.stack([chunk.pictures for chunk in memreel.generate([MIA], runs / out, settings(seed=3), seed)])
+        config = settings(seed=3, chunks_per_prompt=2)
+        return np.stack([chunk.pictures for chunk in memreel.generate([MIA, TOM], runs / out, config, seed)])
 
     first = pictures("a", None)
     assert np.array_equal(first, pictures("b", 3))
     assert not np.array_equal(first, pictures("c", 4))
-    assert (runs / "a/video/video.mp4").read_bytes() == (runs / "b/video/video.mp4").read_bytes()
     assert (runs / "a/video/memory_bank.json").read_bytes() == (runs / "b/video/memory_bank.json").read_bytes()
 
 
-@pytest.mark.usefixtures("small_model")
+@pytest.mark.usefixtures("embedded_model")
 def test_a_script_of_several_videos_gives_each_a_cast_of_its_own(
     settings: Settings, runs: Path, tmp_path: Path
 ) -> None:
     script = tmp_path / "films.jsonl"
     script.write_text(f'{{"prompts": ["{MIA}"]}}\n{{"prompts": ["{TOM}"]}}\n')
-    chunks = list(memreel.generate(script, runs, settings()))
-    assert [chunk.video_id for chunk in chunks] == ["films-1"] * 4 + ["films-2"] * 4
+    config = settings(chunks_per_prompt=2)
+    chunks = list(memreel.generate(script, runs, config))
+    assert [chunk.video_id for chunk in chunks] == ["films-1"] * 2 + ["films-2"] * 2
     bank = RunFolder(runs / "films-2").read_json(runs / "films-2" / "memory_bank.json")
     assert [member["name"] for member in bank["global_registry"].values()][:1] == ["Tom"]
-    alone = list(memreel.generate(Script("alone", (TOM,)), runs, settings()))
+    alone = list(memreel.generate(Script("alone", (TOM,)), runs, config))
     assert np.array_equal(alone[-1].pictures, chunks[-1].pictures)
 
 

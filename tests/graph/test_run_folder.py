@@ -40,9 +40,9 @@ def schema(name: str) -> Any:
     return json.loads((SCHEMAS / f"{name}.schema.json").read_text())
 
 
-@pytest.mark.usefixtures("small_model")
+@pytest.mark.usefixtures("embedded_model")
 def test_every_json_file_matches_its_schema(settings: Settings, runs: Path) -> None:
-    folder = make(runs, settings())
+    folder = make(runs, settings(chunks_per_prompt=2))
     jsonschema.validate(folder.read_json(folder.memory_bank), schema("memory_bank"))
     jsonschema.validate(folder.read_json(folder.llm_agent), schema("llm_agent"))
     jsonschema.validate(folder.read_json(folder.run), schema("run"))

@@ -38,9 +38,11 @@ def free_port() -> int:
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLangGraphClient]:
     """A client of a running dev server."""
     folder, port = tmp_path_factory.mktemp("studio"), free_port()
-    (folder / "langgraph.json").write_text('{"dependencies": ["."], "graphs": {"memreel": "small_studio:graph"}}')
+    (folder / "langgraph.json").write_text(
+        '{"dependencies": ["."], "graphs": {"memreel": "memreel.graph.studio:graph"}}'
+    )
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("LANGCHAIN", "LANGSMITH"))}
-    environment |= {"LANGSMITH_TRACING": "false", "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    environment |= {"LANGSMITH_TRACING": "false", "OMP_NUM_THREADS": "1"}
     command = [str(Path(sys.executable).parent / "langgraph"), "dev", "--no-browser", "--no-reload"]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(

@@ -31,7 +31,7 @@ def chunks(seen: list[dict[str, Any]], prompt_id: int | None = None) -> list[dic
     return [e for e in seen if e["type"] == "chunk" and prompt_id in {None, e["prompt_id"]}]
 
 
-@pytest.mark.usefixtures("small_model")
+@pytest.mark.usefixtures("embedded_model")
 def test_memory_fills_as_the_window_overflows_in_the_first_prompt(settings: Settings, runs: Path) -> None:
     seen = chunks(events(build_graph(settings(chunks_per_prompt=7)), runs, MIA))
     assert [chunk["index"] for chunk in seen] == [0, 1, 2, 3, 4, 5, 6]
