@@ -10,14 +10,17 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import torch
 import torch.distributed as dist
 
 from memreel.model import transformer
 from memreel.training import flow
-from memreel.world.draw import paint
+from memreel.world.draw import pad_tables, paint
 from memreel.world.places import backgrounds
+from memreel.world.shapes import table
+from memreel.world.stories import make_story
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,23 @@ class Easel:
     def __init__(self, device: str, dtype: torch.dtype = torch.float32) -> None:
         self.device, self.dtype = device, dtype
         self.backgrounds = backgrounds().to(device)
+        if device != "cpu":
+            self._compare()
+
+    def _compare(self) -> None:
+        """See once that the GPU's kernel paints what the CPU paints, before anything is learned from it.
+
+        Raises:
+            RuntimeError: a pixel differs by more than a thousandth.
+        """
+        scenes = [make_story(Random(seed), scenes=1) for seed in range(8)]
+        tables = torch.from_numpy(pad_tables([table(story.rows(0, 0.5)) for story in scenes], 80))
+        places = torch.arange(8)
+        here = paint(tables.to(self.device), self.backgrounds, places.to(self.device))
+        for drawn, expected in zip(here, paint(tables, backgrounds(), places), strict=True):
+            worst = float((drawn.cpu() - expected).abs().max())
+            if not worst < 1e-3:
+                raise RuntimeError(f"the GPU's painter differs from the CPU's by {worst:.3g}; see world/draw_gpu.py")
 
     @torch.no_grad()
     def __call__(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

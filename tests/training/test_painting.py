@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from random import Random
 
-import pytest
 import torch
 
 from memreel.training.device import Easel
@@ -68,24 +66,6 @@ def test_nothing_behind_is_black_and_the_asked_type_is_returned() -> None:
     assert pictures.dtype == masks.dtype == torch.bfloat16
     expected = dense(tables, torch.zeros(2, 3, HEIGHT, WIDTH))
     torch.testing.assert_close(pictures.float(), expected[:, :3], atol=4e-3, rtol=0)
-
-
-@pytest.mark.skipif(
-    not torch.cuda.is_available() and "TRITON_INTERPRET" not in os.environ, reason="no GPU, and Triton not interpreted"
-)
-def test_the_kernel_equals_the_dense_reference() -> None:
-    pytest.importorskip("triton")
-    from memreel.world.draw_gpu import paint_tiles
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    tables = any_shapes(2, 16, 32, 64)
-    behind, places = torch.rand(3, 3, 32, 64), torch.tensor([2, 0])
-    pictures, masks = paint_tiles(tables.to(device), behind.to(device), places.to(device), (32, 64), torch.float32)
-    expected = dense(tables, behind[places])
-    torch.testing.assert_close(pictures.cpu(), expected[:, :3], atol=1e-4, rtol=0)
-    torch.testing.assert_close(masks.cpu(), expected[:, 3], atol=1e-4, rtol=0)
-    black, _ = paint_tiles(tables.to(device), None, None, (32, 64), torch.float32)
-    torch.testing.assert_close(black.cpu(), dense(tables, torch.zeros(2, 3, 32, 64))[:, :3], atol=1e-4, rtol=0)
 
 
 def test_a_batch_is_painted_with_every_pictures_own_place() -> None:
