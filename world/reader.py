@@ -22,6 +22,10 @@ from memreel.world.shapes import Look, Pose, figure, held
 Picture = npt.NDArray[np.float32]
 FACE = (17, 19)
 FACE_Y = 45.0
+FIT = 0.75
+"""Mean distance (sum over red, green, blue in 0..1) from which on a colour does not count as seen."""
+FAR_OFF = 0.004
+"""What a pixel of distance from where it is expected adds to that."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,11 @@ def _median(*patches: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None
 
 
 def _window_sum(mask: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float32]:
-    total = torch.nn.functional.avg_pool2d(
-        torch.from_numpy(mask)[None, None], (height, width), stride=1, padding=(height // 2, width // 2)
-    )
-    out: npt.NDArray[np.float32] = total[0, 0].numpy()
+    """Return the share of ``mask`` in the window around each pixel; outside the picture counts as empty."""
+    padded = np.pad(mask, ((height // 2 + 1, height // 2), (width // 2 + 1, width // 2)))
+    total = padded.cumsum(0, dtype=np.float64).cumsum(1)
+    window = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
+    out: npt.NDArray[np.float32] = (window / (width * height)).astype(np.float32)
     return out
 
 
@@ -121,19 +126,35 @@ def _main_mask(kind: str, holding: bool) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def read_colour(picture: Picture, kind: str, x: float, lift: float = 0.0, holding: bool = False) -> str:
-    """Return the palette colour of a thing, an animal or a robot at ``x`` (its holder's ``x`` if it is held)."""
+def read_colour(picture: Picture, kind: str, x: float, lift: float = 0.0, holding: bool = False, reach: int = 6) -> str:
+    """Return the palette colour of a thing, an animal or a robot about ``x`` (its holder's ``x`` if it is held).
+
+    It is looked for up to ``reach`` pixels to either side; "" where nothing fits.
+    """
     table = palette.FUR if kind in palette.ANIMALS else palette.TOP if kind == palette.ROBOT else palette.THING
     mask = _main_mask(kind, holding)
-    best = ("", 9.0)
-    for shift in (0, -3, 3, -6, 6):
-        moved = np.roll(mask, (-round(lift), round(x - WIDTH / 2) + shift), axis=(0, 1))
+    best, least = "", FIT
+    for shift in sorted(range(-reach, reach + 1, 3), key=abs):
+        moved = _moved(mask, round(x - WIDTH / 2) + shift, -round(lift))
         pixels = picture[moved]
+        if len(pixels) < mask.sum() / 2:
+            continue
         name, _ = _nearest(np.median(pixels, axis=0), table)
-        miss = float(np.abs(pixels - np.array(table[name]) / 255.0).sum(-1).mean())
-        if miss < best[1]:
-            best = (name, miss)
-    return best[0] if best[1] < 0.75 else ""
+        miss = float(np.abs(pixels - np.array(table[name]) / 255.0).sum(-1).mean()) + FAR_OFF * abs(shift)
+        if miss < least:
+            best, least = name, miss
+    return best
+
+
+def _moved(mask: npt.NDArray[np.bool_], dx: int, dy: int) -> npt.NDArray[np.bool_]:
+    """Return a mask moved right and down; what leaves the picture is gone."""
+    out = np.zeros_like(mask)
+    height, width = mask.shape
+    if abs(dx) < width and abs(dy) < height:
+        out[max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)] = mask[
+            max(-dy, 0) : height - max(dy, 0), max(-dx, 0) : width - max(dx, 0)
+        ]
+    return out
 
 
 assert (HEIGHT, WIDTH) == (112, 192)

@@ -1,0 +1,33 @@
+"""A painted film: one script under one variant with the painted model, and its figures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from painted import Faults, PaintedModel
+
+from memreel.benchmarks.recall import Plan, make_take
+from memreel.benchmarks.recallbench.figures import summary
+from memreel.benchmarks.recallbench.scripts import make_script, twin
+from memreel.benchmarks.recallbench.strategies import parse_variant
+from memreel.configs import load_config
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[..., dict[str, Any]]:
+    """Return the figures of a painted film: ``measured("identity@gold", 3, swap=True)``."""
+    plan = Plan(load_config("sketch", ["chunks_per_prompt=7"]), ())
+
+    def measure(variant: str, *numbers: int, **faults: Any) -> dict[str, Any]:
+        scripts = [make_script(n) for number in numbers for n in (number, number + 1)]
+        model = PaintedModel([*scripts, *(twin(script) for script in scripts)], Faults(**faults))
+        return summary(make_take(plan, number, parse_variant(variant), model) for number in numbers)
+
+    return measure
