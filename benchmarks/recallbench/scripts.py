@@ -244,7 +244,7 @@ def _named_only(story: Story) -> bool:
             being = story.beings[key]
             if described != (key not in met):
                 return False
-            if key in met and any(hint in scene.text for hint in _hints(being)):
+            if key in met and any(hint in scene.text.casefold() for hint in _hints(being)):
                 return False
         met |= set(scene.mentions)
     return True
@@ -252,7 +252,7 @@ def _named_only(story: Story) -> bool:
 
 def _hints(being: Being) -> Iterator[str]:
     if being.look.kind in palette.PEOPLE:
-        yield f"the {being.noun} in the "
-        yield f"the {being.noun} with the "
+        yield f"the {being.noun} in the ".casefold()
+        yield f"the {being.noun} with the ".casefold()
     else:
-        yield f"{being.words['colour']} {being.noun.split()[-1]}"
+        yield f"{being.words['colour']} {being.noun.split()[-1]}".casefold()

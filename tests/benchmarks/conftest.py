@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from painted import Faults, PaintedModel
 
 from memreel.benchmarks.recall import Plan, make_take
+from memreel.benchmarks.recallbench.cases import Take
 from memreel.benchmarks.recallbench.figures import summary
 from memreel.benchmarks.recallbench.scripts import make_script, twin
 from memreel.benchmarks.recallbench.strategies import parse_variant
@@ -25,9 +27,13 @@ def measured() -> Callable[..., dict[str, Any]]:
     """Return the figures of a painted film: ``measured("identity@gold", 3, swap=True)``."""
     plan = Plan(load_config("sketch", ["chunks_per_prompt=7"]), ())
 
+    @cache
+    def taken(variant: str, number: int, faults: tuple[tuple[str, Any], ...]) -> Take:
+        scripts = [make_script(number), make_script(number + 1)]
+        model = PaintedModel([*scripts, *map(twin, scripts)], Faults(**dict(faults)))
+        return make_take(plan, number, parse_variant(variant), model)
+
     def measure(variant: str, *numbers: int, **faults: Any) -> dict[str, Any]:
-        scripts = [make_script(n) for number in numbers for n in (number, number + 1)]
-        model = PaintedModel([*scripts, *(twin(script) for script in scripts)], Faults(**faults))
-        return summary(make_take(plan, number, parse_variant(variant), model) for number in numbers)
+        return summary(taken(variant, number, tuple(faults.items())) for number in numbers)
 
     return measure

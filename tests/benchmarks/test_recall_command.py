@@ -1,0 +1,131 @@
+"""``memreel bench recall``: what it writes and prints, that it goes on where it stopped, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from painted import PaintedModel, PaintedStream
+
+from memreel.benchmarks.recall import main as recall
+from memreel.benchmarks.recallbench.scripts import make_scripts
+from memreel.benchmarks.recallbench.strategies import CONTROLS, STRATEGIES, TABLE, parse_variant
+from memreel.cli import main
+from memreel.configs.schema import ModelConfig
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the benchmark run on the painted model; returns the seeds of the streams that were opened."""
+    seeds: list[int] = []
+
+    class Counted(PaintedModel):
+        def open(self, seed: int) -> PaintedStream:
+            seeds.append(seed)
+            return super().open(seed)
+
+    model = Counted(make_scripts(2))
+
+    def load(config: ModelConfig) -> PaintedModel:
+        assert config.name == "sketch"
+        return model
+
+    monkeypatch.setattr("memreel.model.load", load)
+    monkeypatch.delenv("MEMREEL_LLM_MODEL", raising=False)
+    return seeds
+
+
+def command(out: Path, strategies: str = "none,identity,oracle", *more: str) -> list[str]:
+    short = ["--scripts", "1", "--set", "chunks_per_prompt=7"]
+    return ["bench", "recall", "--out", str(out), "--strategies", strategies, *short, *more]
+
+
+def test_the_last_line_is_one_json_object_with_intervals_by_strategy(
+    opened: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tmp_path, "none,identity,oracle", "--json")) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out.splitlines()[-1])
+    rows = result["strategies"]
+    assert list(rows) == ["none", "identity", "oracle"]
+    assert rows["oracle"]["recall"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "n": rows["none"]["recall"]["n"]}
+    assert rows["identity"]["recall"]["mean"] == rows["identity"]["matched"]["mean"] == 1.0
+    assert rows["none"]["recall"]["mean"] == 0.0
+    assert result["reader"]["all"]["mean"] >= 0.98
+    assert "3/3 takes" in captured.err
+    assert len(set(opened)) == 1, "strategies are compared under the same seed"
+    assert json.loads((tmp_path / "recall.json").read_text()) == result
+
+
+def test_a_table_and_a_drawing_are_written(opened: list[int], tmp_path: Path) -> None:
+    assert main(command(tmp_path, "identity,identity+enrich")) == 0
+    table = (tmp_path / "recall.md").read_text()
+    assert "| identity | **1.00** [1.00, 1.00] |" in table
+    assert "| identity+enrich | **1.00**" in table
+    drawing = ElementTree.fromstring((tmp_path / "recall.svg").read_text())
+    lines = drawing.findall("{http://www.w3.org/2000/svg}polyline")
+    assert [line.get("stroke-dasharray") for line in lines] == [None, "5 3"]
+    texts = [text.text for text in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"identity", "identity+enrich", "1"} <= set(texts)
+
+
+def test_a_stopped_benchmark_goes_on_and_a_cut_line_is_made_again(opened: list[int], tmp_path: Path) -> None:
+    assert main(command(tmp_path, "none,oracle")) == 0
+    before = json.loads((tmp_path / "recall.json").read_text())["strategies"]["oracle"]
+    log = tmp_path / "takes.jsonl"
+    first, second = log.read_text().splitlines()
+    log.write_text(first + "\n" + second[: len(second) // 2])
+    assert main(command(tmp_path, "none,oracle")) == 0
+    assert len(opened) == 3
+    after = json.loads((tmp_path / "recall.json").read_text())["strategies"]["oracle"]
+    assert {**after, "seconds": 0} == {**before, "seconds": 0}
+    assert main(command(tmp_path, "none,oracle")) == 0
+    assert len(opened) == 3
+
+
+def test_takes_of_other_settings_are_not_mixed(
+    opened: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tmp_path, "none")) == 0
+    capsys.readouterr()
+    assert main(command(tmp_path, "none", "--seed", "3")) == 2
+    assert "another --out" in capsys.readouterr().err
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--strategies", "identty"], "did you mean 'identity'"),
+        (["--strategies", "identity+frames"], "only 'enrich'"),
+        (["--strategies", "identity@silver"], "@silver"),
+        (["--strategies", ""], "at least one strategy"),
+        (["--scripts", "0"], "one script"),
+        (["--set", "chunks_per_prompt=3"], "chunks_per_prompt=3"),
+        (["--set", "memory.slot=3"], "memory.slot"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_status_2(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run in (lambda: main(["bench", "recall", "--out", str(tmp_path / "out"), *arguments]),
+                lambda: recall(["--out", str(tmp_path / "out"), *arguments])):  # fmt: skip
+        assert run() == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert said in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_whose_pictures_the_reader_cannot_read_is_refused(
+    small_model: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tmp_path, "none")) == 2
+    assert "192 x 112" in capsys.readouterr().err
+
+
+def test_every_strategy_stands_in_the_table_without_and_with_enrichment() -> None:
+    assert [v.name for v in TABLE] == [f"{name}{tail}" for name in STRATEGIES for tail in ("", "+enrich")]
+    for variant in (*TABLE, *CONTROLS, parse_variant("semantic@gold@2@wrong+enrich")):
+        assert parse_variant(variant.name) == variant
