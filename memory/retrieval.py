@@ -2,8 +2,8 @@
 
 Strategies by the name that ``memory.retrieval`` takes. `identity` follows the global IDs, `semantic` the most similar
 earlier prompt; `recency`, `first` and `random` look neither at who is asked for nor at the text, and are there to be
-compared with; `none` hands nothing back. A strategy is a function of the bank's state, of the run's seed and of one question it
-may ask, which earlier prompts are most similar; it never sees tensors.
+compared with; `none` hands nothing back. A strategy is a function of the bank's state, of the run's seed and of one
+question it may ask, which earlier prompts are most similar; it never sees tensors.
 """
 
 from __future__ import annotations
