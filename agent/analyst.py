@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from memreel.agent.discourse import Open, Referent, read, share_name
 from memreel.agent.lexicon import Gender, lexicon
-from memreel.agent.matching import GOOD_ENOUGH, Profile, assign, fit, is_name, profile, profile_of
+from memreel.agent.matching import GOOD_ENOUGH, Profile, assign, contradict, fit, is_name, profile, profile_of
 from memreel.agent.reading import (
     LONGEST_ATTRIBUTE,
     LONGEST_ENTITY,
@@ -22,6 +22,8 @@ from memreel.agent.reading import (
 )
 from memreel.memory.records import BankState, CastMember, Entity, Kind
 
+AKIN = 0.5
+"""Likeness of two nouns from which a definite one can stand for the other's thing ("the taxi", "the car")."""
 MEMORY_OF_PROMPTS = 8
 """Earlier prompts that are read again for recency and pronouns."""
 
@@ -53,7 +55,7 @@ class Analyst:
         """Return the prompt's entities in order of first mention."""
         self.notes = []
         cast = known_cast(bank)
-        discourse = read(prompt, _names(bank))
+        discourse = read(prompt, _names(bank), _genders(cast))
         resolved: dict[int, int] = {}
         entities: list[tuple[int, ParsedEntity]] = []
         for referent in sorted(discourse.referents, key=lambda r: (r.weak, r.position)):
@@ -133,6 +135,18 @@ def _names(bank: BankState) -> frozenset[str]:
     )
 
 
+def _genders(cast: list[Known]) -> frozenset[tuple[str, Gender]]:
+    """Return the gender of every name and noun of the cast that stands for one gender only."""
+    told: dict[str, set[Gender | None]] = {}
+    for known in cast:
+        if known.member["kind"] == "character":
+            for called in {*known.profile.names, *known.profile.nouns}:
+                told.setdefault(called, set()).add(known.profile.gender)
+    return frozenset(
+        (called, gender) for called, genders in told.items() if len(genders) == 1 for gender in genders if gender
+    )
+
+
 def _profile(referent: Referent) -> Profile:
     forms = [referent.name, *referent.descriptions] if referent.name else [referent.entity, *referent.descriptions[1:]]
     attrs = [*referent.adjectives, *referent.features]
@@ -153,9 +167,10 @@ def _decide(referent: Referent, cast: list[Known], taken: set[int]) -> int | Non
         key=lambda item: (item[0], item[1]),
         reverse=True,
     )
-    if referent.other and sum(score >= GOOD_ENOUGH for score, *_ in scored) > 1 and not taken:
-        latest = max((item for item in scored if item[0] >= GOOD_ENOUGH), key=lambda item: item[1])
-        scored.remove(latest)  # "the other woman" is not the one spoken of last
+    if referent.other and sum(score >= GOOD_ENOUGH for score, *_ in scored) > 1:
+        here = any(fit(mine, known.profile) >= GOOD_ENOUGH for known in cast if known.global_id in taken)
+        if not here:  # "the other woman" is not the one spoken of last
+            scored.remove(max((item for item in scored if item[0] >= GOOD_ENOUGH), key=lambda item: item[1]))
     if referent.earliest:
         scored.sort(key=lambda item: (item[0] < GOOD_ENOUGH, item[2].global_id))
     if not scored:
@@ -163,11 +178,46 @@ def _decide(referent: Referent, cast: list[Known], taken: set[int]) -> int | Non
     best, _, known = scored[0]
     if referent.name and best < 2.0 and referent.first != "definite":
         return None  # a new name is somebody new, unless "Mia, the woman in the red coat" says who
+    if best < GOOD_ENOUGH and referent.kind == "object":
+        return _by_meaning(referent, [known for score, _, known in scored if score > -1.0 or not known.profile.names])
     if best < GOOD_ENOUGH:
-        return None
+        return _by_elimination(referent, [known for _, _, known in scored])
     if referent.first == "indefinite" and not referent.weak and (best < 1.0 or _is_anybody(referent, known)):
         return None
     return known.global_id
+
+
+def _by_elimination(referent: Referent, known: list[Known]) -> int | None:
+    """Return whom "the singer" means if nobody was called so: the only one just spoken of as "a woman"."""
+    plain = referent.first == "definite" and not (referent.name or referent.plural or referent.possessed)
+    if not plain or referent.arriving or referent.kind_of != "person" or len(referent.descriptions) > 1:
+        return None
+    latest = max((one.last[0] for one in known), default=0)
+    people = [
+        one
+        for one in known
+        if one.last[0] == latest
+        and not one.profile.names
+        and one.profile.nouns
+        and all(lexicon().is_generic(noun) and lexicon().noun_class(noun) == "person" for noun in one.profile.nouns)
+        and fit(_profile(referent), one.profile) > 0
+    ]
+    return people[0].global_id if len(people) == 1 else None
+
+
+def _by_meaning(referent: Referent, known: list[Known]) -> int | None:
+    """Return the thing of the story that a new noun means ("the gun": a revolver), if one is like it."""
+    words = lexicon()
+    if referent.first != "definite" or referent.plural or referent.possessed or not referent.descriptions:
+        return None
+    mine = referent.descriptions[0]
+    best, found = AKIN, None
+    for one in known:
+        if one.member["kind"] == "object" and not contradict(_profile(referent), one.profile):
+            likeness = max((words.likeness(mine, noun) for noun in one.profile.nouns), default=0.0)
+            if likeness >= best:
+                best, found = likeness, one.global_id
+    return found
 
 
 def _is_anybody(referent: Referent, known: Known) -> bool:
@@ -180,7 +230,7 @@ def _is_anybody(referent: Referent, known: Known) -> bool:
 
 def _group(referent: Referent, cast: list[Known], taken: set[int]) -> list[Known]:
     """Return the recent cast members that "the two women" stands for, or nothing."""
-    if not (referent.plural and referent.number and referent.first == "definite" and referent.kind == "character"):
+    if not (referent.plural and referent.first == "definite" and referent.kind == "character"):
         return []
     words = lexicon()
     called = referent.descriptions[0]
@@ -194,10 +244,19 @@ def _group(referent: Referent, cast: list[Known], taken: set[int]) -> list[Known
         and (gender is None or _gender(known) in (gender, None))
     ]
     same = [known for known in people if called in known.profile.nouns]
+    if referent.number is None:
+        alone = len(same) > 1 and not any(referent.entity in known.profile.nouns for known in people)
+        return sorted(same, key=lambda known: known.global_id) if alone else []
     if len(same) >= referent.number:
         people = same
     elif any(referent.entity in known.profile.nouns for known in people):
         return []  # they came as one entity: "two dancers"
+    elif same:  # "the two penguins": one was called so, the others not otherwise
+        people = same + [
+            known
+            for known in sorted(cast, key=lambda known: known.last, reverse=True)
+            if known not in same and known.profile.names and known.global_id not in taken
+        ]
     chosen = people[: referent.number] if len(people) >= referent.number else []
     return sorted(chosen, key=lambda known: known.global_id)
 
@@ -228,9 +287,10 @@ def _antecedents(waiting: Open, cast: list[Known], taken: set[int], here: int) -
         return [
             known
             for known in recent
-            if known.member["kind"] == "object" or (_gender(known) is None and not known.profile.names)
+            if known.member["kind"] == "object" or (known.profile.gender is None and not _is_kind(known, "person"))
         ][:1]
     people = [known for known in recent if known.member["kind"] == "character"]
+    people.sort(key=lambda known: not _is_kind(known, "person"))
     if waiting.gender is not None:
         sure = [known for known in people if _gender(known) == waiting.gender]
         return (sure or [known for known in people if _gender(known) is None])[:1]

@@ -51,6 +51,7 @@ class Referent:
     earliest: bool = False
     arriving: bool = False
     weak: bool = False
+    possessed: bool = False
     position: int = 0
     last: int = 0
     sentence: int = 0
@@ -101,16 +102,25 @@ class Discourse:
 
 
 @lru_cache(maxsize=256)
-def read(text: str, known_names: frozenset[str] = frozenset()) -> Discourse:
-    """Return the referents and open references of a text. The result is shared: treat it as frozen."""
-    return _Story().tell(mentions(text, known_names))
+def read(
+    text: str, known_names: frozenset[str] = frozenset(), genders: frozenset[tuple[str, Gender]] = frozenset()
+) -> Discourse:
+    """Return the referents and open references of a text. The result is shared: treat it as frozen.
+
+    Args:
+        text: one prompt.
+        known_names: the names of the cast.
+        genders: names and nouns of the cast that stand for one gender only, with it.
+    """
+    return _Story(dict(genders)).tell(mentions(text, known_names))
 
 
 class _Story:
     """Joins mentions one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, genders: dict[str, Gender]) -> None:
         self.words = lexicon()
+        self.genders = genders
         self.referents: list[Referent] = []
         self.open: list[Open] = []
         self.of: dict[int, Referent | Open] = {}
@@ -123,7 +133,9 @@ class _Story:
                 self._feature(mention)
             else:
                 if mention.pronoun:
-                    self._pronoun(Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun))
+                    owner = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
+                    owner.dummy = mention.dummy
+                    self._pronoun(owner)
                 self._name_or_noun(mention)
         return Discourse(self.referents, self.open)
 
@@ -146,11 +158,14 @@ class _Story:
                 earliest=mention.first,
                 arriving=mention.arriving,
                 weak=mention.weak,
+                possessed=bool(mention.pronoun) or mention.possessed,
                 position=mention.position,
             )
             self.referents.append(found)
         found.weak = found.weak and mention.weak
-        found.gender = found.gender or mention.gender
+        called = [name for name in (mention.name, *mention.descriptions) if name in self.genders]
+        told = self.genders[called[0]] if called and found.first != "indefinite" and not mention.plural else None
+        found.gender = found.gender or mention.gender or told
         found.last, found.sentence, found.subject = mention.position, mention.sentence, mention.subject
         if mention.name and (not found.name or len(mention.name) > len(found.name)):
             found.name = mention.name
@@ -212,6 +227,13 @@ class _Story:
             colour = self.words.colour(attr.split())
             if colour and mine.get(place) and mine[place] != colour:
                 return True
+        ages = {
+            self.words.is_young(word)
+            for word in (*attrs, *referent.adjectives)
+            if self.words.listed["adjectives"].get(word) == "age"
+        }
+        if len(ages) > 1:
+            return True
         if mine and not any(mine.values()):
             return False
         worn = {attr.rsplit(" ", 1)[-1] for attr in attrs if self._is_phrase(attr)}
@@ -230,6 +252,7 @@ class _Story:
             target = self._pronoun(Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun))
         if isinstance(target, Referent):
             self._describe(target, mention.attrs)
+            target.descriptions.extend(said for said in mention.descriptions if said not in target.descriptions)
         elif isinstance(target, Open) and target.number == 1:
             target.attrs.extend(attr for attr in mention.attrs if attr not in target.attrs)
 
@@ -244,11 +267,13 @@ class _Story:
                 target.gender = SINGULAR[pronoun]
         elif pronoun in PLURAL:
             target = self._plural(mention)
-        elif pronoun == "it":
+        elif pronoun in ("it", "its"):
             things = [r for r in self.referents if r.kind == "object" or r.kind_of in ("animal", "being")]
+            if mention.bound and pronoun == "it":
+                things = [r for r in things if not (r.subject and r.sentence == mention.sentence)]
             if things:
                 target = max(things, key=lambda referent: referent.last)
-            elif not self.referents:
+            elif not mention.dummy:
                 target = self._open(mention, None, 1)
         if isinstance(target, Referent):
             target.last = mention.position

@@ -80,6 +80,14 @@ class Lexicon:
             if isinstance(members, list) and isinstance(members[0], str)
         }
 
+    def titles_in(self, name: str) -> list[str]:
+        """Return what a name's titles say that somebody is: "doctor" of "Dr. Chen", "captain" of "Captain Flint"."""
+        *front, _ = name.lower().split()
+        titles: dict[str, str] = self.words["titles"]
+        return [
+            titles.get(word, word) for word in front if word in titles or self.listed["nouns"].get(word) == "person"
+        ]
+
     def is_generic(self, noun: str) -> bool:
         """Tell whether the noun can stand for almost anyone of its kind ("man", "animal")."""
         return any(noun in members for members in self.words["generic"].values())
@@ -128,6 +136,10 @@ class Lexicon:
                 return "look"
         return self._probe("adjectives", adjective)[0]
 
+    def is_young(self, age: str) -> bool:
+        """Tell whether an adjective of age says young."""
+        return age.lower() in self.words["young"]
+
     def colour(self, words: Sequence[str]) -> str | None:
         """Return the first colour among lower-case words, hyphened ones included."""
         table = self.listed["adjectives"]
@@ -156,6 +168,10 @@ class Lexicon:
             return None
         return "female" if label == "female" else "male"
 
+    def likeness(self, one: str, two: str) -> float:
+        """Return the cosine similarity of two nouns' embeddings."""
+        return _likeness(one[:LONGEST_WORD], two[:LONGEST_WORD])
+
     def _probe(self, table: str, word: str) -> tuple[str, float, float]:
         return _classify(self, table, word[:LONGEST_WORD])
 
@@ -178,6 +194,14 @@ def _classify(lexicon: Lexicon, table: str, word: str) -> tuple[str, float, floa
     best = labels[order[0]]
     rival = next((i for i in order if ROLES.get(labels[i]) != ROLES.get(best)), order[1])
     return best, float(scores[order[0]] - scores[order[1]]), float(scores[order[0]] - scores[rival])
+
+
+@lru_cache(maxsize=8192)
+def _likeness(one: str, two: str) -> float:
+    from memreel.model.minilm import sentence_encoder
+
+    first, second = sentence_encoder().embed([CARRIERS["nouns"].format(noun) for noun in (one, two)])
+    return float(first @ second)
 
 
 def fit(words: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:

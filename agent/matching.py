@@ -51,6 +51,8 @@ def profile(kind: Kind, entities: Iterable[str], attrs: Iterable[str], gender: G
     looks: list[tuple[str, str]] = []
     for entity in entities:
         (names if is_name(entity) else nouns).append(entity if is_name(entity) else entity.lower())
+        if is_name(entity):
+            nouns.extend(words.titles_in(entity))
     for attr in attrs:
         if is_identity(attr, words):
             nouns.append(_noun_of(attr, words))
@@ -65,6 +67,8 @@ def profile(kind: Kind, entities: Iterable[str], attrs: Iterable[str], gender: G
 def is_identity(attr: str, words: Lexicon) -> bool:
     """Tell whether an attribute says what somebody is ("young woman", "brown dog") rather than how they look."""
     last = attr.rsplit(" ", 1)[-1].lower()
+    if " " not in attr and not words.is_listed(last):
+        return False
     return last not in words.listed["adjectives"] and last not in words.covers and words.noun_class(last) in ANIMATE
 
 
@@ -82,7 +86,8 @@ def place_of(attr: str, words: Lexicon) -> str:
         return words.covers[parts[-1]]
     if words.colour(parts):
         return ""
-    return attr.lower() if parts[-1] in words.listed["adjectives"] else parts[-1]
+    kind = words.listed["adjectives"].get(parts[-1])
+    return "age" if kind == "age" else attr.lower() if kind else parts[-1]
 
 
 def profile_of(member: CastMember, gender: Gender | None = None) -> Profile:
@@ -95,20 +100,22 @@ def fit(entity: Profile, member: Profile) -> float:
     words = lexicon()
     if entity.kind != member.kind:
         return -1.0
-    if entity.gender and member.gender and entity.gender != member.gender:
-        return -1.0
     if entity.names and member.names:
         return 2.0 if any(share_name(one, two) for one in entity.names for two in member.names) else -1.0
+    if entity.gender and member.gender and entity.gender != member.gender:
+        return -1.0
     base = _noun_fit(entity, member, words)
     if base < 0:
         return base
     for place, look in entity.looks:
         theirs = member.look(place)
         if theirs is None:
-            base -= 0.25 if place and member.kind == "character" else 0.1
+            base -= 0.25 if place in words.covers.values() and member.kind == "character" else 0.1
             continue
         mine, other = words.colour(look.split()), words.colour(theirs.split())
-        if mine and other and mine != other:
+        if place == "age":
+            base += 0.3 if words.is_young(look) == words.is_young(theirs) else -0.9
+        elif mine and other and mine != other:
             if not _same_colour(mine, other):
                 base -= 0.9
         elif look.rsplit(" ", 1)[-1] == theirs.rsplit(" ", 1)[-1] or mine:
@@ -132,7 +139,7 @@ def _noun_fit(entity: Profile, member: Profile, words: Lexicon) -> float:
     for mine in entity.nouns:
         for theirs in member.nouns:
             best = max(best, _alike(mine, theirs, words))
-        if not member.nouns and member.names and words.is_generic(mine):
+        if not member.nouns and member.names and words.is_generic(mine) and words.noun_class(mine) == "person":
             best = max(best, 0.6)
     if entity.names and not member.names:
         best -= 0.3  # somebody described earlier gets a name: only with agreeing looks
@@ -148,6 +155,9 @@ def _alike(mine: str, theirs: str, words: Lexicon) -> float:
         return -1.0  # "the flower" is not "the flowers"
     if theirs.endswith(f" {mine}") or mine.endswith(f" {theirs}"):
         return 0.95
+    short, long = sorted((mine_one, theirs_one), key=len)
+    if len(short) > 3 and long.endswith(short) and words.noun_class(long) not in ANIMATE:
+        return 0.9  # "surfboard" and "board"
     kinds = words.noun_class(mine), words.noun_class(theirs)
     if mine.rsplit(" ", 1)[-1] == theirs.rsplit(" ", 1)[-1]:
         return 0.3  # "security guard" and "palace guard"

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal
 
+from memreel.agent import appositions
 from memreel.agent.descriptions import modifiers
 from memreel.agent.lexicon import Gender, lexicon
 from memreel.agent.phrases import ANIMATE, Phrase, phrases
@@ -23,7 +23,6 @@ PLACE_PREPOSITIONS = frozenset(
     ["in", "at", "into", "through", "across", "over", "from", "of", "inside", "outside", "around", "along"]
 )
 PAIRS = {"pair": 2, "couple": 2, "duo": 2, "trio": 3}
-APPOSITION_MARKS = frozenset([",", "(", "-", "–", "—"])
 
 
 @dataclass
@@ -33,7 +32,8 @@ class Mention:
     ``descriptions`` are the compounds it is called by ("food critic"), ``kind_of`` its noun class, ``attrs`` short
     visual phrases. ``owner`` is the mention a feature belongs to, or ``pronoun`` says it ("her"). ``newcomer``: the
     text says it is another one; ``other``, ``first``: "the other man", "the first man"; ``arriving``: it enters now;
-    ``weak``: scenery unless already known; ``bound``: an object pronoun, never its clause's subject ("looks at her").
+    ``weak``: scenery unless already known; ``bound``: an object pronoun, never its clause's subject ("looks at her");
+    ``dummy``: an "it" that need not stand for anything ("it rains"); ``possessed``: somebody's ("Mia's brother").
     """
 
     role: Role
@@ -56,6 +56,8 @@ class Mention:
     weak: bool = False
     subject: bool = False
     bound: bool = False
+    dummy: bool = False
+    possessed: bool = False
     owner: Mention | None = None
 
 
@@ -83,9 +85,9 @@ class _Reader:
             if mention is not None:
                 self.mentions[i] = mention
         for i in list(self.mentions):
-            if self.mentions[i].role == "feature":
+            if self.mentions[i].role == "feature" and self.mentions[i].owner is None:
                 self._attach(i)
-        self._appositions()
+        appositions.join(self.mentions, self.phrases, self.tokens)
         return [self.mentions[i] for i in sorted(self.mentions)]
 
     # What a phrase is.
@@ -98,8 +100,8 @@ class _Reader:
                 phrase.sentence,
                 pronoun=phrase.pronoun,
                 subject=self._is_subject(phrase),
-                bound=phrase.pronoun in ("him", "her", "them")
-                and phrase.governor not in self.words.group("surrounding"),
+                bound=self._is_bound(phrase),
+                dummy=self._is_dummy(i, phrase.pronoun),
             )
         if not phrase.head and not phrase.name:
             number = phrase.number
@@ -111,6 +113,13 @@ class _Reader:
         ):
             return None  # "the sky is a deep orange"
         kind_of = self._kind_of(i, phrase, skipped)
+        if kind_of in ANIMATE and self._says_what_it_is(i):
+            seen, nouns = modifiers(phrase, self.words)
+            gender = self.words.gender_of_noun(phrase.head)
+            subject = self.mentions[i - 1]
+            return Mention(
+                "feature", i, phrase.sentence, "", [" ".join(nouns)], attrs=seen, gender=gender, owner=subject
+            )
         if kind_of in ("garment", "body") and (kind_of == "body" or self._is_worn(i)):
             return self._feature(i, phrase)
         role: Role
@@ -141,6 +150,8 @@ class _Reader:
             arriving=self._arrives(phrase),
             subject=self._is_subject(phrase),
             pronoun=phrase.possessive,
+            dummy=self._is_dummy(i, phrase.possessive),
+            possessed=phrase.possessor is not None,
         )
         if "female" in words or "male" in words:
             mention.gender = "female" if "female" in words else "male"
@@ -155,6 +166,8 @@ class _Reader:
         """Return the noun class of a phrase, looking through "a pair of …" and past places' names."""
         if phrase.head:
             kind_of = self.words.noun_class(phrase.compound)
+            if kind_of == "unsure" and self._lemma_before(phrase) in self.words.group("handling"):
+                kind_of = "portable"
             follower = self.phrases[i + 1] if i + 1 < len(self.phrases) else None
             if follower is not None and follower.governor == "of" and follower.start == phrase.end + 1:
                 if phrase.head in self.words.group("measures") or kind_of == "group":
@@ -169,6 +182,8 @@ class _Reader:
                 kind_of = "person" if not self.words.is_listed(phrase.head) else kind_of
             return kind_of
         last = phrase.name.rsplit(" ", 1)[-1]
+        if last not in self.known and phrase.start and self.tokens[phrase.start - 1].text in ('"', "'", "“", "‘", "«"):
+            return "abstract"  # a title
         if last in self.known or self._is_explained(i):
             return "person"
         listed = self.words.listed["nouns"].get(phrase.name.lower()) or self.words.listed["nouns"].get(last.lower())
@@ -206,6 +221,44 @@ class _Reader:
                 return True
         return phrase.governor == "" or phrase.start == 0
 
+    def _lemma_before(self, phrase: Phrase) -> str:
+        """Return the lemma of the verb in front, past its particle: "picks up the …"."""
+        k = phrase.start - 1
+        while k > 0 and self.tokens[k].tag == "AVP":
+            k -= 1
+        return self.tokens[k].lemma if k >= 0 and self.tokens[k].is_verb else ""
+
+    def _is_bound(self, phrase: Phrase) -> bool:
+        """Tell whether an object pronoun is somebody else than its clause's subject: "sprints after her"."""
+        if phrase.pronoun not in ("him", "her", "them", "it"):
+            return False
+        if phrase.governor not in self.words.group("surrounding"):
+            return True
+        before = self.tokens[phrase.start - 2] if phrase.start > 1 else None
+        return before is not None and (before.is_verb or before.tag in ("AVP", "AV0"))
+
+    def _is_dummy(self, i: int, pronoun: str) -> bool:
+        """Tell whether an "it" may stand for nothing, or for scenery that its sentence names before it."""
+        if pronoun not in ("it", "its"):
+            return False
+        phrase = self.phrases[i]
+        after = self.tokens[phrase.end] if phrase.end < len(self.tokens) else None
+        if pronoun == "it" and (after is None or after.lower in ("is", "was", "'s", "seems", "rains", "snows")):
+            return True
+        kinds = [
+            self.words.noun_class(earlier.compound)
+            for earlier in self.phrases[:i]
+            if earlier.sentence == phrase.sentence and earlier.head
+        ]
+        return any(kind not in (*ANIMATE, "body", "garment") for kind in kinds)
+
+    def _says_what_it_is(self, i: int) -> bool:
+        """Tell whether a phrase is what a pronoun is said to be: "She is a tall woman"."""
+        phrase = self.phrases[i]
+        if i == 0 or not self.phrases[i - 1].pronoun or not {"a", "an"} & {*phrase.determiners}:
+            return False
+        return self._between(self.phrases[i - 1], phrase) in (["is"], ["was"], ["'s"])
+
     def _arrives(self, phrase: Phrase) -> bool:
         near = [
             token.lemma
@@ -217,8 +270,10 @@ class _Reader:
 
     def _is_weak(self, i: int, phrase: Phrase, mention: Mention) -> bool:
         if mention.role == "character":
-            if mention.name or not mention.plural or mention.number or mention.definite:
+            if mention.name or mention.number or mention.definite:
                 return False
+            if not mention.plural:
+                return not phrase.determiners and phrase.governor_tag in ("PRP", "PRF")  # "instead of cod"
             return mention.kind_of != "person" or not phrase.determiners
         if mention.plural:
             return True
@@ -227,8 +282,7 @@ class _Reader:
         governor = self._list_governor(i)
         if mention.kind_of == "vehicle":
             return governor in ("of",)
-        coloured = self.words.colour([word for attr in mention.attrs for word in attr.split()]) is not None
-        return governor == "of" or (governor in self.words.group("locative") and not coloured)
+        return governor == "of" or (governor in self.words.group("locative") and not (mention.attrs or mention.pronoun))
 
     def _list_governor(self, i: int) -> str:
         """Return the word that governs a phrase, through a list: "with a book, a pen and a key"."""
@@ -251,8 +305,9 @@ class _Reader:
 
     def _possessive_only(self, i: int, phrase: Phrase) -> Mention | None:
         """Keep "her" of "her talent": a pronoun even where the thing is nothing to remember."""
-        if phrase.possessive in ("his", "her"):
-            return Mention("pronoun", i, phrase.sentence, pronoun=phrase.possessive)
+        if phrase.possessive in ("his", "her", "its"):
+            dummy = self._is_dummy(i, phrase.possessive)
+            return Mention("pronoun", i, phrase.sentence, pronoun=phrase.possessive, dummy=dummy)
         return None
 
     # Garments and features.
@@ -263,6 +318,7 @@ class _Reader:
         lead = self.phrases[self._list_lead(i)]
         if (
             governor in self.words.group("wearing")
+            or (governor in ("has", "had") and lead is not phrase)
             or lead.possessive
             or phrase.possessive
             or phrase.possessor is not None
@@ -326,79 +382,3 @@ class _Reader:
             if mention.owner.role != "pronoun":
                 mention.owner.attrs.extend(attr for attr in mention.attrs if attr not in mention.owner.attrs)
                 mention.attrs = []
-
-    # Names and descriptions of one and the same.
-
-    def _appositions(self) -> None:
-        """Join "Mia, a young woman", "a dog named Rex", "the robot, Pip,", "Mia is a young woman"."""
-        order = sorted(i for i in self.mentions if self.mentions[i].role in ("character", "object"))
-        joined: dict[int, Mention] = {}
-        for left, right in pairwise(order):
-            first, second = joined.get(left) or self.mentions[left], self.mentions[right]
-            if first.sentence != second.sentence or self._has_features_between(left, right) is None:
-                continue
-            if self._are_one(left, right, first):
-                joined[right] = first
-                if second.name and not first.name:
-                    first.name = second.name
-                first.definite = first.definite or (bool(first.name) and second.definite)
-                first.descriptions.extend(d for d in second.descriptions if d not in first.descriptions)
-                first.attrs.extend(attr for attr in second.attrs if attr not in first.attrs)
-                first.gender = first.gender or second.gender
-                if first.kind_of == "person" and second.descriptions:
-                    first.kind_of, first.role = second.kind_of, second.role
-                for mention in self.mentions.values():
-                    if mention.owner is second:
-                        mention.owner = first
-                del self.mentions[right]
-
-    def _has_features_between(self, left: int, right: int) -> bool | None:
-        """Return whether only features stand between two mentions; none when something else does."""
-        inner = range(left + 1, right)
-        if any(k not in self.mentions or self.mentions[k].role != "feature" for k in inner):
-            return None
-        return bool(inner)
-
-    def _are_one(self, left: int, right: int, first: Mention) -> bool:
-        one, two = self.phrases[left], self.phrases[right]
-        second = self.mentions[right]
-        between = self._between(one, two)
-        if between in (["named"], ["called"], ["nicknamed"], [",", "named"], [",", "called"]):
-            return bool(second.name)
-        if first.name and second.name:
-            return False
-        last = between[-1] if between else ""
-        indefinite = bool({"a", "an"} & {*two.determiners}) and not second.newcomer
-        if between == ["is"]:
-            return indefinite and bool(first.name)
-        if last not in APPOSITION_MARKS:
-            return False
-        if self._is_list(right):
-            return False
-        if first.name or first.descriptions:
-            if second.name and between == [last]:
-                return first.role == second.role or first.kind_of in ANIMATE
-            if between == [last] and first.name and second.definite:
-                return second.role == "character"
-            if between == [last] and (first.role == "character" or first.name):
-                return indefinite and (bool(first.name) or first.role == second.role)
-        return False
-
-    def _is_list(self, right: int) -> bool:
-        """Tell whether another character follows by comma or "and": then it is a list, not an apposition."""
-        phrase = self.phrases[right]
-        for k in range(right + 1, len(self.phrases)):
-            follower = self.phrases[k]
-            between = self._between(phrase, follower)
-            if (
-                follower.sentence != phrase.sentence
-                or len(between) > 2
-                or not between
-                or not set(between) <= {",", "and"}
-            ):
-                return False
-            mention = self.mentions.get(k)
-            if mention is not None and mention.role == "character":
-                return "and" in between
-            phrase = follower
-        return False

@@ -19,6 +19,7 @@ ADJECTIVES = ("AJ0", "AJC", "AJS")
 PARTICIPLES = ("VVN", "VVD", "VVG")
 NUMBERS = {"both": 2, "two": 2, "three": 3, "four": 4, "five": 5}
 ANIMATE = ("person", "animal", "being")
+SCENERY = ("place", "furniture", "nature", "time", "sensory", "substance")
 THINGS = ("portable", "vehicle", "garment", "furniture", "place")
 
 
@@ -113,7 +114,7 @@ def _read(tokens: Sequence[Token], start: int, verbless: bool, lexicon: Lexicon)
         return _without_noun(tokens, phrase, i)
     while i < len(tokens) and tokens[i].is_noun and tokens[i].sentence == first.sentence:
         if i > nouns_from and _ends_before(tokens[nouns_from:i], tokens[i], phrase, verbless, lexicon):
-            phrase.acts = True
+            phrase.acts = tokens[i].tag != "NP0"
             break
         i += 1
     nouns = tokens[nouns_from:i]
@@ -200,16 +201,23 @@ def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbl
     behind = following.tag == "NN2" or last.tag in ("NN2", "NP0")
     if verbless and behind and following.tag != "NP0" and may_be_verb(following.lower):
         return True
-    if last.tag == "NP0" or following.tag == "NP0":
-        return last.tag == "NP0" and following.tag == "NN2" and may_be_verb(following.lower)
+    if following.tag == "NP0" and last.tag != "NP0":
+        return last.tag == "NN2" or lexicon.noun_class(last.lower) in SCENERY  # "In the hallway Tom waits"
+    if last.tag == "NP0":
+        return following.tag == "NN2" and may_be_verb(following.lower)
     if last.tag == "NN2":
         return True
     if lexicon.is_listed(f"{last.lower} {following.lemma}") or lexicon.colour([last.lower]):
         return False
     kind = lexicon.noun_class(" ".join(token.lower for token in nouns))
+    if following.lower.endswith("ing") and kind in (*ANIMATE, *THINGS) and may_be_verb(following.lower[:-3]):
+        return True  # "the saxophone wailing"
     if kind in ANIMATE:
         if following.tag == "NN2" or phrase.governor == "and":
-            return may_be_verb(following.lower)
+            unlike = lexicon.noun_class(following.lemma) not in (*ANIMATE, *THINGS, "body")
+            if following.tag == "NN2":
+                return verbless or may_be_verb(following.lower) or unlike
+            return may_be_verb(following.lower) and unlike
         return lexicon.noun_class(following.lemma) not in (*ANIMATE, *THINGS, "body")
     return kind == "body" and lexicon.noun_class(following.lemma) not in (*ANIMATE, *THINGS)
 

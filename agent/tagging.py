@@ -116,13 +116,15 @@ def tag(text: str, known_names: Collection[str] = ()) -> list[Token]:
         for before, word in pairwise(sentence)
         if word[0].isupper() and word[1:].islower() and before not in ('"', "'", "“", ":")
     }
+    common = {word.capitalize() for sentence in sentences for word in sentence if word.islower()} - names
     tokens: list[Token] = []
     for number, sentence in enumerate(sentences):
-        tokens.extend(_tag_sentence(sentence, number, names))
+        tokens.extend(_tag_sentence(sentence, number, names, common))
     return tokens
 
 
-def _tag_sentence(words: list[str], number: int, names: Collection[str]) -> list[Token]:
+def _tag_sentence(words: list[str], number: int, names: Collection[str], common: Collection[str]) -> list[Token]:
+    """Tag a sentence; ``names`` are names wherever they stand, ``common`` words no names just because they begin it."""
     plain = [
         word if len(word) <= LONGEST_WORD and (_LATIN.match(word) or not word[0].isalpha()) else "." for word in words
     ]
@@ -137,17 +139,36 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str]) -> list
             mark = "NP0"
         elif word.isupper() and len(word) > 1:
             mark, lemma = "NN1", word  # "AI", "TV"
-        elif word[0].isupper() and _is_name(i, mark, tagged):
+        elif word[0].isupper() and not (i == 0 and word in common) and _is_name(i, mark, tagged):
             mark = "NP0"
         elif mark in ("UNC", "ITJ") and word.isalpha():
             mark = "NN1"
         elif mark in ("VVZ", "VVB") and i > 1 and _is_described(tagged[i - 2][2], tagged[i - 1]):
             mark, lemma = "NN2", singular(word.lower())
+        elif mark == "NN2" and not word.endswith("s") and str(lemma).lower() == word.lower():
+            mark = "NN1"  # "the surfer": a plural by its guessed ending only
+        elif mark in ("AJ0", "AV0", "VVB", "VVI") and _stands_for_noun(i, words, tagged):
+            mark = "NN1"
         lemma = str(lemma).lower() if mark != "NP0" else word
         if mark == "NN2" and lemma.endswith("ie") and word.endswith("ies") and len(word) > 5:
             lemma = lemma[:-2] + "y"
         tokens.append(Token(word, mark, lemma, number))
     return tokens
+
+
+def _stands_for_noun(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether a word closes a phrase that an article opens, so that it can but be its noun: "a machete,"."""
+    if i == 0 or i + 1 >= len(words) or words[i].lower() in lexicon().listed["adjectives"] or not words[i].isalpha():
+        return False
+    opened = i - 1
+    while opened > 0 and tagged[opened][2] == "AJ0":
+        opened -= 1
+    if tagged[opened][2] not in ("AT0", "DPS"):
+        return False
+    after = tagged[i + 1][2]
+    if words[i + 1] == "," or after == "CJC":
+        return i + 2 < len(words) and not tagged[i + 2][2].startswith(("AJ", "AV0", "VVN", "NN"))
+    return after.startswith(("PRP", "PRF", "CJS", "VVZ", "VVD", "VBZ", "VHZ", "AVP")) or words[i + 1] in ".;:!?"
 
 
 def _is_described(before: str, modifier: tuple[str, str, str]) -> bool:
@@ -161,7 +182,12 @@ def _is_name(i: int, mark: str, tagged: list[tuple[str, str, str]]) -> bool:
     """Tell whether a capitalised word is a name: in mid-sentence, or alone at the start."""
     if i:
         return mark in ("NN1", "NN2", "AJ0", "UNC", "VVB", "VVI", "ITJ", "NN0")
-    return mark in ("NN1", "NN0", "UNC") and _stands_alone(tagged)
+    word = str(tagged[0][0]).lower()
+    if lexicon().listed["nouns"].get(word) in ("sensory", "time", "nature", "place", "abstract", "furniture"):
+        return False
+    if mark == "AJ0" and word in lexicon().listed["adjectives"]:
+        return False
+    return mark in ("NN1", "NN0", "UNC", "AJ0") and _stands_alone(tagged)
 
 
 def _stands_alone(tagged: list[tuple[str, str, str]]) -> bool:
@@ -171,4 +197,6 @@ def _stands_alone(tagged: list[tuple[str, str, str]]) -> bool:
     word, _, after = tagged[1]
     if after == "NN2":
         return may_be_verb(word) and not tagged[2][2].startswith("V")
-    return after in ("VVZ", "VVD", "VBZ", "VHZ", "VDZ") or (word == "," and tagged[2][2] == "AT0")
+    if word == ",":  # "Mia, a young woman,", "Hattie, eighty if a day,"
+        return tagged[2][2] == "AT0" or not lexicon().is_listed(str(tagged[0][0]).lower())
+    return after in ("VVZ", "VVD", "VBZ", "VHZ", "VDZ") or word == "the"

@@ -1,0 +1,114 @@
+"""Appositions: mentions that are one and the same because of how they stand together.
+
+"Mia, a young woman", "a dog named Rex", "the robot, Pip,", "Pixel the cat", "Mia is a young woman". It works on the
+mentions of one text, given by the position of their phrases; what a phrase denotes was decided before (`mentions`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from memreel.agent.phrases import ANIMATE, Phrase
+from memreel.agent.tagging import Token
+
+if TYPE_CHECKING:
+    from memreel.agent.mentions import Mention
+
+MARKS = frozenset([",", "(", "-", "–", "—"])
+NAMING = frozenset(["named", "called", "nicknamed", "dubbed", "known as", "who is called", "by the name of"])
+
+
+def join(mentions: dict[int, Mention], phrases: Sequence[Phrase], tokens: Sequence[Token]) -> None:
+    """Merge appositions into their first mention, in place.
+
+    Args:
+        mentions: the mentions by the position of their phrase; those that were merged are removed.
+        phrases: all noun phrases of the text.
+        tokens: all tokens of the text.
+    """
+    text = _Text(mentions, phrases, tokens)
+    order = sorted(i for i in mentions if mentions[i].role in ("character", "object"))
+    joined: dict[int, Mention] = {}
+    for left, right in pairwise(order):
+        first, second = joined.get(left) or mentions[left], mentions[right]
+        if first.sentence != second.sentence or not text.only_features_between(left, right):
+            continue
+        if text.are_one(left, right, first):
+            joined[right] = first
+            _absorb(first, second)
+            for mention in mentions.values():
+                if mention.owner is second:
+                    mention.owner = first
+            del mentions[right]
+
+
+def _absorb(first: Mention, second: Mention) -> None:
+    if second.name and not first.name:
+        first.name = second.name
+    first.definite = first.definite or (bool(first.name) and second.definite)
+    first.descriptions.extend(d for d in second.descriptions if d not in first.descriptions)
+    first.attrs.extend(attr for attr in second.attrs if attr not in first.attrs)
+    first.gender = first.gender or second.gender
+    first.pronoun = first.pronoun or second.pronoun
+    if first.kind_of == "person" and second.descriptions:
+        first.kind_of, first.role = second.kind_of, second.role
+
+
+class _Text:
+    """The mentions and phrases of a text, asked what stands between them."""
+
+    def __init__(self, mentions: dict[int, Mention], phrases: Sequence[Phrase], tokens: Sequence[Token]) -> None:
+        self.mentions, self.phrases, self.tokens = mentions, phrases, tokens
+
+    def only_features_between(self, left: int, right: int) -> bool:
+        """Tell whether at most features stand between two mentions."""
+        return all(k in self.mentions and self.mentions[k].role == "feature" for k in range(left + 1, right))
+
+    def are_one(self, left: int, right: int, first: Mention) -> bool:
+        one, two = self.phrases[left], self.phrases[right]
+        second = self.mentions[right]
+        between = self._between(one, two)
+        if " ".join(between).removeprefix(", ") in NAMING:
+            return bool(second.name)
+        if first.name and second.name:
+            return False
+        if not between:  # "Pixel the cat"
+            return bool(first.name) and "the" in two.determiners and second.role == "character"
+        indefinite = bool({"a", "an"} & {*two.determiners}) and not second.newcomer
+        if between == ["is"]:
+            return indefinite and bool(first.name)
+        if between[-1] not in MARKS or self._is_list(right):
+            return False
+        if len(between) > 1 or not (first.name or first.descriptions):
+            return False
+        if second.name:
+            return first.role == second.role or first.kind_of in ANIMATE
+        if first.name and second.definite:
+            return second.role == "character"
+        if first.role == "character" or first.name:
+            return indefinite and (bool(first.name) or first.role == second.role)
+        return False
+
+    def _between(self, left: Phrase, right: Phrase) -> list[str]:
+        return [token.lower for token in self.tokens[left.end : right.start]]
+
+    def _is_list(self, right: int) -> bool:
+        """Tell whether another character follows by comma or "and": then it is a list, not an apposition."""
+        phrase = self.phrases[right]
+        for k in range(right + 1, len(self.phrases)):
+            follower = self.phrases[k]
+            between = self._between(phrase, follower)
+            if (
+                follower.sentence != phrase.sentence
+                or len(between) > 2
+                or not between
+                or not set(between) <= {",", "and"}
+            ):
+                return False
+            mention = self.mentions.get(k)
+            if mention is not None and mention.role == "character":
+                return "and" in between
+            phrase = follower
+        return False
