@@ -72,7 +72,7 @@ class _Text:
         between = self._between(one, two)
         if " ".join(between).removeprefix(", ") in NAMING:
             return bool(second.name)
-        if first.name and second.name:
+        if (first.name and second.name) or (first.weak and not first.name):
             return False
         if not between:  # "Pixel the cat"
             return bool(first.name) and "the" in two.determiners and second.role == "character"

@@ -16,6 +16,10 @@ def modifiers(phrase: Phrase, words: Lexicon) -> tuple[list[str], list[str]]:
     """Split a phrase into what can be seen of it and what it is: ("dark blue", "leather"), ("jacket",)."""
     nouns = [noun.lower() for noun in phrase.nouns]
     adjectives = list(phrase.modifiers)
+    coloured = next((i for i, noun in enumerate(nouns[:-1]) if words.colour([noun])), None)
+    if coloured:  # "the lime green car"
+        adjectives.append(" ".join(nouns[: coloured + 1]))
+        del nouns[: coloured + 1]
     while len(nouns) > 1 and nouns[0] in words.listed["adjectives"] and not words.is_listed(" ".join(nouns)):
         adjectives.append(nouns.pop(0))
     seen: list[str] = []

@@ -249,7 +249,9 @@ class _Story:
         if mention.owner is not None:
             target = self.of.get(mention.owner.position)
         elif mention.pronoun:
-            target = self._pronoun(Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun))
+            owner = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
+            owner.dummy = mention.dummy
+            target = self._pronoun(owner)
         if isinstance(target, Referent):
             self._describe(target, mention.attrs)
             target.descriptions.extend(said for said in mention.descriptions if said not in target.descriptions)

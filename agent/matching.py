@@ -110,6 +110,8 @@ def fit(entity: Profile, member: Profile) -> float:
     for place, look in entity.looks:
         theirs = member.look(place)
         if theirs is None:
+            if words.listed["adjectives"].get(look) in ("size", "age"):
+                continue
             base -= 0.25 if place in words.covers.values() and member.kind == "character" else 0.1
             continue
         mine, other = words.colour(look.split()), words.colour(theirs.split())

@@ -104,7 +104,7 @@ class _Reader:
                 dummy=self._is_dummy(i, phrase.pronoun),
             )
         if not phrase.head and not phrase.name:
-            number = phrase.number
+            number = phrase.number if phrase.governor not in PLACE_PREPOSITIONS or phrase.determiners[1:] else None
             return Mention("pronoun", i, phrase.sentence, pronoun="they", number=number) if number else None
         if phrase.head in PAIRS and phrase.is_definite:
             return Mention("pronoun", i, phrase.sentence, pronoun="they", number=PAIRS[phrase.head])
@@ -342,7 +342,8 @@ class _Reader:
         attrs = [" ".join([*seen, noun])] if shown and (place or self.words.noun_class(noun) == "garment") else []
         if phrase.possessive and not seen:
             attrs = []  # "adjusts his hat" tells nothing of its look
-        return Mention("feature", i, phrase.sentence, attrs=attrs, pronoun=phrase.possessive)
+        dummy = self._is_dummy(i, phrase.possessive)
+        return Mention("feature", i, phrase.sentence, attrs=attrs, pronoun=phrase.possessive, dummy=dummy)
 
     def _owner(self, i: int) -> int | None:
         """Return the phrase that a worn phrase belongs to: the nearest character, or the subject after a comma."""
@@ -376,6 +377,8 @@ class _Reader:
 
     def _attach(self, i: int) -> None:
         mention = self.mentions[i]
+        if mention.pronoun:
+            return  # "his palm": the pronoun says whose
         owner = self._owner(i)
         if owner is not None and owner in self.mentions:
             mention.owner = self.mentions[owner]

@@ -213,6 +213,8 @@ def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbl
     if following.lower.endswith("ing") and kind in (*ANIMATE, *THINGS) and may_be_verb(following.lower[:-3]):
         return True  # "the saxophone wailing"
     if kind in ANIMATE:
+        if following.tag == "NN1" and following.lower.endswith("s") and may_be_verb(following.lower):
+            return True  # "the penguin waddles"
         if following.tag == "NN2" or phrase.governor == "and":
             unlike = lexicon.noun_class(following.lemma) not in (*ANIMATE, *THINGS, "body")
             if following.tag == "NN2":

@@ -147,6 +147,8 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str], common:
             mark, lemma = "NN2", singular(word.lower())
         elif mark == "NN2" and not word.endswith("s") and str(lemma).lower() == word.lower():
             mark = "NN1"  # "the surfer": a plural by its guessed ending only
+        elif mark == "DPS" and word.lower() == "her" and _ends_phrase(i, words, tagged):
+            mark = "PNP"  # "films her on his phone"
         elif mark in ("AJ0", "AV0", "VVB", "VVI") and _stands_for_noun(i, words, tagged):
             mark = "NN1"
         lemma = str(lemma).lower() if mark != "NP0" else word
@@ -165,10 +167,17 @@ def _stands_for_noun(i: int, words: list[str], tagged: list[tuple[str, str, str]
         opened -= 1
     if tagged[opened][2] not in ("AT0", "DPS"):
         return False
+    if lexicon().is_listed(words[i].lower()) and not tagged[i + 1][2].startswith(("NN", "AJ", "UNC")):
+        return True
     after = tagged[i + 1][2]
     if words[i + 1] == "," or after == "CJC":
         return i + 2 < len(words) and not tagged[i + 2][2].startswith(("AJ", "AV0", "VVN", "NN"))
     return after.startswith(("PRP", "PRF", "CJS", "VVZ", "VVD", "VBZ", "VHZ", "AVP")) or words[i + 1] in ".;:!?"
+
+
+def _ends_phrase(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether no noun can follow here."""
+    return i + 1 == len(words) or words[i + 1] in ".,;:!?" or tagged[i + 1][2].startswith(("PR", "CJ", "AT0", "PN", "TO"))
 
 
 def _is_described(before: str, modifier: tuple[str, str, str]) -> bool:
@@ -197,6 +206,6 @@ def _stands_alone(tagged: list[tuple[str, str, str]]) -> bool:
     word, _, after = tagged[1]
     if after == "NN2":
         return may_be_verb(word) and not tagged[2][2].startswith("V")
-    if word == ",":  # "Mia, a young woman,", "Hattie, eighty if a day,"
+    if word == "," and tagged[0][2] != "AJ0":  # "Mia, a young woman,", "Hattie, eighty if a day,"
         return tagged[2][2] == "AT0" or not lexicon().is_listed(str(tagged[0][0]).lower())
     return after in ("VVZ", "VVD", "VBZ", "VHZ", "VDZ") or word == "the"
