@@ -1,8 +1,8 @@
 """The command line: ``memreel run | show | report | doctor``.
 
 Reads options, asks the library, prints. Results go to stdout, everything on the way there to stderr. Exit status: 0
-done, 1 the run failed, 2 the user's input or configuration is wrong (one line, no traceback), 130 interrupted. Heavy
-modules are imported inside the commands, so that ``--help`` is instant.
+done, 1 the run failed, 2 the user's input or configuration is wrong (one line, no traceback), 130 interrupted (Ctrl-C),
+143 terminated (SIGTERM). Heavy modules are imported inside the commands, so that ``--help`` is instant.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from memreel.script import Script
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 app = typer.Typer(
     name="memreel",
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         status = INTERRUPTED
-    if status == INTERRUPTED:
-        _say("memreel: interrupted")
+    if status in (INTERRUPTED, TERMINATED):
+        _say(f"memreel: {'interrupted' if status == INTERRUPTED else 'terminated'}")
     return status if isinstance(status, int) else 0
 
 
@@ -86,9 +86,9 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the noise; the same seed repeats a video.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace runs that are already finished.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start over, replacing the runs that lie in --out.")] = False,
 ) -> None:
-    """Make the videos of a script."""
+    """Make the videos of a script; unfinished runs of it are continued after their last finished chunk."""
     import time
 
     from memreel.configs import load_config
@@ -99,14 +99,15 @@ def run(
     overrides = [*(settings or ()), *([] if seed is None else [f"seed={seed}"])]
     run_config = load_config(config, overrides)
     for video in scripts:
-        _require_free(out / video.video_id, force)
+        _require_free(video, out, run_config, force)
     _require_usable(run_config)
 
     results = []
-    for video in scripts:
-        results.append(_make(video, out, run_config, _console(stderr=True)))
-        if results[-1]["status"] == "interrupted":
-            break
+    with _stoppable() as stop:
+        for video in scripts:
+            results.append(_make(video, out, run_config, force, stop))
+            if results[-1]["status"] == "interrupted":
+                break
     failed = [result for result in results if result["status"] != "done"]
     seconds = time.perf_counter() - began
     plays = sum(result["video_seconds"] for result in results)
@@ -118,17 +119,22 @@ def run(
     else:
         _print_results(results)
     if failed:
-        raise typer.Exit(INTERRUPTED if failed[-1]["status"] == "interrupted" else 1)
+        stopped = 128 + (stop[0] if stop else signal.SIGINT)
+        raise typer.Exit(stopped if failed[-1]["status"] == "interrupted" else 1)
 
 
-def _require_free(path: Path, force: bool) -> None:
+def _require_free(script: Script, out: Path, config: RunConfig, force: bool) -> None:
     """Refuse a folder that cannot take the run, before anything is made."""
+    from memreel.graph.same import require_same
     from memreel.output.run_folder import RunFolder
 
-    folder = RunFolder(path)
+    folder = RunFolder(out / script.video_id)
     folder.require_free()
-    if folder.exists() and folder.finished() and not force:
-        raise UserError(f"{path} already holds a finished run; choose another --out, or --force to replace it")
+    if force or not folder.exists():
+        return
+    if folder.finished() and folder.report.exists():
+        raise UserError(f"{folder.path} already holds a finished run; choose another --out, or --force to replace it")
+    require_same(folder, config, prompts=script.prompts)
 
 
 def _require_usable(config: RunConfig) -> None:
@@ -145,8 +151,8 @@ def _require_usable(config: RunConfig) -> None:
         )
 
 
-def _make(script: Script, out: Path, config: RunConfig, console: Console) -> dict[str, Any]:
-    """Make one video; a model's or the disk's failure, or Ctrl-C, becomes the result's status."""
+def _make(script: Script, out: Path, config: RunConfig, force: bool, stop: list[int]) -> dict[str, Any]:
+    """Make one video; a model's or the disk's failure, or a signal in ``stop``, becomes the result's status."""
     import time
 
     from memreel.output.progress import RunProgress
@@ -155,10 +161,14 @@ def _make(script: Script, out: Path, config: RunConfig, console: Console) -> dic
     result: dict[str, Any] = {"id": script.video_id, "status": "failed", "path": str(path), "video_seconds": 0.0}
     began = time.perf_counter()
     try:
-        with RunProgress(console, script.video_id, len(script.prompts)) as progress:
+        with RunProgress(_console(stderr=True), script.video_id, len(script.prompts)) as progress:
             from memreel.graph.render import render
+            from memreel.graph.same import made_by
+            from memreel.output.run_folder import RunFolder
 
-            with closing(render(script, out, config)) as events, _stoppable() as stop:  # type: ignore[type-var]
+            if not force and made_by(folder := RunFolder(path)):
+                progress.catch_up(folder.read_events())
+            with closing(render(script, out, config, resume=not force)) as events:  # type: ignore[type-var]
                 for rendered in events:
                     progress.update(rendered.event)
                     if rendered.event["type"] == "done":
@@ -199,20 +209,21 @@ def _made(path: Path, done: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _stoppable() -> Iterator[list[int]]:
-    """Let the first Ctrl-C be noted in the list given, to stop after the chunk; the second one strikes."""
+    """Let the first Ctrl-C or SIGTERM be noted in the list given, to stop after the chunk; the second one strikes."""
     stop: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
         if stop:
             raise KeyboardInterrupt
         stop.append(number)
-        _say("memreel: stopping after this chunk (Ctrl-C again: at once)")
+        _say("memreel: stopping after this chunk, the same command goes on from there (Ctrl-C again: at once)")
 
-    earlier = signal.signal(signal.SIGINT, note)
+    earlier = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, earlier)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def _print_results(results: Sequence[dict[str, Any]]) -> None:

@@ -1,24 +1,22 @@
 """The log of latents: one safetensors file a finished chunk, under ``stream/latents`` in the run folder.
 
-A file is written under a temporary name and renamed, so it is whole or absent. Its metadata says what the chunk was
-made under (prompt, text, memory frames), so the files alone tell what a stream was given, chunk by chunk. Latents are
-``[frames, channels, height, width]``, in the model's own precision.
+A file is whole and on the disk, or absent, and carries a checksum. It also says what the chunk was made under (prompt,
+text, memory frames), so the files alone tell what a stream was given, chunk by chunk, and a stream can be restored from
+them. Latents are ``[frames, channels, height, width]``, in the model's own precision.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 
 from memreel.errors import StoreError
-from memreel.model.protocol import Chunk
-from memreel.output.run_folder import RunFolder, write_whole
+from memreel.model.protocol import Chunk, Log, LoggedChunk
+from memreel.output.durable import read_tensors, write_tensors
+from memreel.output.run_folder import RunFolder
 
 
 def latents_path(folder: RunFolder, index: int) -> Path:
@@ -32,13 +30,7 @@ def write_latents(folder: RunFolder, chunk: Chunk, made_under: Mapping[str, Any]
     Raises:
         StoreError: the file cannot be written.
     """
-    path = latents_path(folder, chunk.index)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
-    latents = chunk.latents.detach().to("cpu").contiguous()
-    write_whole(path, save({"latents": latents}, metadata={"made_under": json.dumps(dict(made_under))}))
+    write_tensors(latents_path(folder, chunk.index), {"latents": chunk.latents}, made_under)
 
 
 def read_latents(folder: RunFolder, index: int) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -48,13 +40,20 @@ def read_latents(folder: RunFolder, index: int) -> tuple[torch.Tensor, dict[str,
         StoreError: the file is missing or damaged; the message names it.
     """
     path = latents_path(folder, index)
-    try:
-        data = path.read_bytes()
-        latents = load(data)["latents"]
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        made_under: dict[str, Any] = json.loads(header["__metadata__"]["made_under"])
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise StoreError(f"{path} is damaged: {error}") from error
-    return latents, made_under
+    tensors, made_under = read_tensors(path)
+    if made_under.get("index") != index or "latents" not in tensors:
+        raise StoreError(f"{path} is damaged: it holds chunk {made_under.get('index')}, not {index}")
+    return tensors["latents"], made_under
+
+
+def log_of(folder: RunFolder) -> Log:
+    """Return the log that a stream is restored from.
+
+    Calling it raises `StoreError` for a file that is missing or damaged.
+    """
+
+    def logged(index: int) -> LoggedChunk:
+        latents, made_under = read_latents(folder, index)
+        return LoggedChunk(made_under["text"], latents, made_under["memory"])
+
+    return logged

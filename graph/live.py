@@ -1,7 +1,7 @@
 """Which session a state belongs to: the open one, one opened again, or none, and then why.
 
-A state outlives its process, a stream does not. This module is where the two are brought together; it knows neither
-LangGraph nor what the session is wanted for.
+A state outlives its process, a stream does not. This module is where the two are brought together: a stream is restored
+from what the run folder keeps. It knows neither LangGraph nor what the session is wanted for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import memreel.model
 from memreel.agent.reading import prompt_reader
 from memreel.configs.schema import RunConfig
 from memreel.errors import StoreError
+from memreel.graph.same import made_by, require_same
 from memreel.graph.session import Session, open_session
 from memreel.graph.state import MemreelState
 from memreel.output.run_folder import RunFolder
@@ -41,23 +42,25 @@ def live_session(path: Path, state: MemreelState, config: Callable[[], RunConfig
 
 
 def restore_session(path: Path, state: MemreelState, config: RunConfig) -> Session:
-    """Open a session again for a state that this process has no stream for.
+    """Open a session again for a state that this process has no stream for: after a restart, a failure, a kill.
 
-    Before the first chunk nothing is lost. After it the latents of every finished chunk, and the prompt they were made
-    under, lie in the run folder, but a stream's cache does not outlive its session.
+    What the run folder holds is all that it takes; what comes next is bit for bit what would have come.
 
     Raises:
-        StoreError: the run folder is gone, or chunks are finished.
+        StoreError: the run folder is gone, belongs to another run, or has lost what the state refers to.
+        UserError: the folder's run has another configuration, or another process is making it.
     """
-    if state["index"]:
-        raise StoreError(
-            f"{path}: no stream is open for this video at chunk {state['index']}: the process was restarted, or "
-            "the run failed or was closed; start the video anew"
-        )
     folder = RunFolder(path)
     if not folder.exists():
         raise StoreError(f"{path}: the run folder is gone; start the video anew")
-    session = Session(folder, config, memreel.model.load(config.model), prompt_reader(config.agent), anew=False)
+    made = made_by(folder)
+    if made is None or made["session_id"] != state["session_id"]:
+        raise StoreError(f"{path}: another run has started in this folder; give each run a video_id of its own")
+    reader = prompt_reader(config.agent)
+    require_same(folder, config, reader=reader.name)
+    session = Session(folder, config, memreel.model.load(config.model), reader, anew=False)
     session.id = state["session_id"]
+    with session:
+        session.restore(state)
     session.register()
     return session

@@ -1,17 +1,20 @@
 """Plain Python over the graph: a script goes in, events and pictures come out while the video is made.
 
 `render` drives one video and keeps its checkpoints in the run folder's ``state.sqlite``; `generate` does so for a whole
-script and gives out the chunks. Closing either iterator stops the run and closes its files.
+script and gives out the chunks. Closing either iterator stops the run and closes its files; an unfinished run can be
+gone on with, by another process too.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from memreel.configs import load_config, parse_config
@@ -20,8 +23,10 @@ from memreel.errors import StoreError
 from memreel.graph.assembly import build_graph
 from memreel.graph.binding import run_path
 from memreel.graph.context import RunContext
+from memreel.graph.same import made_by, require_same
 from memreel.graph.session import Session, open_session
 from memreel.model.protocol import Pictures
+from memreel.output.report import write_report
 from memreel.output.run_folder import RunFolder
 from memreel.script import Script, check_prompts, read_scripts
 
@@ -47,39 +52,90 @@ class GeneratedChunk:
     pictures: Pictures
 
 
-def render(script: Script, out: str | Path = "runs", config: RunConfig | str | None = None) -> Iterator[Rendered]:
+def render(
+    script: Script, out: str | Path = "runs", config: RunConfig | str | None = None, *, resume: bool = False
+) -> Iterator[Rendered]:
     """Make one video in ``out/<video id>``, yielding every event as it happens.
 
     Closing the iterator before the end stops the run: the chunks' latents, the memory frames and the log stay, no video
     file is left.
 
+    Args:
+        script: the video's prompts and id.
+        out: folder in which the run folder is made.
+        config: a `RunConfig`, the name of a preset or file, or ``None`` for the default preset.
+        resume: go on after the last finished chunk of an unfinished run; otherwise what lies in the folder is replaced.
+
     Raises:
-        UserError: the configuration is wrong or the folder cannot be written.
+        UserError: the configuration is wrong, the folder cannot be written, another process makes this video, or the
+            run to go on with was made by another script, seed or configuration.
         ModelError: a model failed.
-        StoreError: the disk failed.
+        StoreError: the disk failed, or the run to go on with is damaged.
     """
-    context = RunContext(out=str(out))
-    path = run_path(context, script.video_id)
+    settings = config if isinstance(config, RunConfig) else load_config(config or "sketch")
+    path = run_path(RunContext(out=str(out)), script.video_id)
     if earlier := open_session(path):
         earlier.abort("replaced")
-    folder = RunFolder.create(path)
+    held = RunFolder(path).hold()
+    try:
+        yield from _rendered(script, RunFolder(path), settings, resume)
+    except sqlite3.Error as error:
+        raise StoreError(f"{RunFolder(path).checkpoints}: {error}") from error
+    finally:
+        held.release()
+
+
+def _rendered(script: Script, folder: RunFolder, config: RunConfig, resume: bool) -> Iterator[Rendered]:
+    going_on = resume and _has_chunks(script, folder, config)
+    if not going_on:
+        RunFolder.create(folder.path)
     with SqliteSaver.from_conn_string(str(folder.checkpoints)) as saver:
-        graph = build_graph(config, saver)
-        events = graph.stream(
-            {"prompts": list(script.prompts), "video_id": script.video_id},
-            {"configurable": {"thread_id": script.video_id}},
-            context=context,
+        events = build_graph(config, saver).stream(
+            None if going_on else {"prompts": list(script.prompts), "video_id": script.video_id},
+            _thread(script),
+            context=RunContext(out=str(folder.path.parent)),
             stream_mode="custom",
+            durability="sync",  # a node begins when the state before it is on the disk
         )
         session: Session | None = None
+        last = ""
         try:
             with closing(events):  # type: ignore[type-var]
                 for event in events:
-                    session = session or open_session(path)
+                    session, last = session or open_session(folder.path), event["type"]
                     yield Rendered(script.video_id, event, _pictures(session, event))
         finally:
             if session is not None:
                 session.abort("stopped")
+    if last != "done":  # there was nothing left to do but what may have been deleted since
+        write_report(folder)
+        *_, done = folder.read_events()
+        yield Rendered(script.video_id, done, None)
+
+
+def _thread(script: Script) -> RunnableConfig:
+    return {"configurable": {"thread_id": script.video_id}}
+
+
+def _has_chunks(script: Script, folder: RunFolder, config: RunConfig) -> bool:
+    """Tell whether there is a run in ``folder`` to go on with; if not, there is no chunk to lose.
+
+    Raises:
+        UserError: it was made by another script, seed or configuration.
+        StoreError: it has chunks, but the checkpoints do not go with them.
+    """
+    made = made_by(folder)
+    if made is None:
+        return False
+    require_same(folder, config, prompts=script.prompts)
+    if folder.checkpoints.is_file():
+        with SqliteSaver.from_conn_string(str(folder.checkpoints)) as saver:
+            found = build_graph(config, saver).get_state(_thread(script))
+        if found.values.get("session_id") == made["session_id"]:
+            return True
+    if any(event.get("type") == "chunk" for event in folder.read_events()):
+        raise StoreError(f"{folder.checkpoints} is missing, or is not of the run that lies there; --force starts over")
+    return False
 
 
 def generate(
@@ -87,6 +143,8 @@ def generate(
     out: str | Path = "runs",
     config: RunConfig | str | None = None,
     seed: int | None = None,
+    *,
+    resume: bool = False,
 ) -> Iterator[GeneratedChunk]:
     """Turn a script into videos, yielding each chunk as soon as it is finished.
 
@@ -95,6 +153,8 @@ def generate(
         out: folder in which each video's run folder is made.
         config: a `RunConfig`, the name of a preset or file, or ``None`` for the default preset.
         seed: seed of the noise, if not the configuration's.
+        resume: go on with unfinished runs of the same script and configuration and yield the chunks that they lack;
+            otherwise what lies in the run folders is replaced.
 
     Raises:
         UserError: the script or the configuration is wrong; raised by the call itself, before anything is written.
@@ -110,12 +170,12 @@ def generate(
     settings = config if isinstance(config, RunConfig) else load_config(config or "sketch")
     if seed is not None:
         settings = parse_config({**settings.model_dump(), "seed": seed}, "generate")
-    return _chunks(scripts, out, settings)
+    return _chunks(scripts, out, settings, resume)
 
 
-def _chunks(scripts: Sequence[Script], out: str | Path, config: RunConfig) -> Iterator[GeneratedChunk]:
+def _chunks(scripts: Sequence[Script], out: str | Path, config: RunConfig, resume: bool) -> Iterator[GeneratedChunk]:
     for script in scripts:
-        with closing(render(script, out, config)) as events:  # type: ignore[type-var]
+        with closing(render(script, out, config, resume=resume)) as events:  # type: ignore[type-var]
             for rendered in events:
                 if rendered.pictures is not None:
                     yield GeneratedChunk(rendered.video_id, rendered.event, rendered.pictures)

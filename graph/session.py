@@ -4,8 +4,11 @@ It holds the shared model, the stream, the bank, the prompt reader, the run fold
 steps of the work as verbs: each takes the state, does one thing, and returns the state's update. Nodes and tools call
 the same verbs. A session knows nothing of LangGraph; the state is the truth, a session only what cannot stand in it.
 
-Sessions are found by their run folder, one per folder; `memreel.graph.live` finds the one that belongs to a state. As a
-context manager a session ends when the block fails.
+What a verb writes is on the disk when it returns, so a state never refers to what could be lost, and a session can be
+restored for any state from the run folder alone (`restore`). What a killed process did after its last state is undone.
+
+Sessions are found by their run folder, one per folder, and keep other processes out of it; `memreel.graph.live` finds
+the one that belongs to a state. As a context manager a session ends when the block fails.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from memreel.agent.enrich import enrich
 from memreel.agent.reading import PromptReader, prompt_reader
 from memreel.configs.schema import RunConfig
 from memreel.errors import MemreelError, StoreError
-from memreel.graph.latents import write_latents
+from memreel.graph.latents import log_of, write_latents
 from memreel.graph.record import agent_json, run_json
 from memreel.graph.state import ChunkRef, MemreelState
 from memreel.memory.archive import to_json
@@ -54,18 +57,31 @@ class Session:
         """Open a stream of ``model``, and the video file in ``folder``; ``anew`` empties it first.
 
         A folder in which nothing was logged yet is taken as it is.
+
+        Raises:
+            UserError: the configuration asks for more than the model has, another process makes a video in the folder,
+                or it cannot be written.
         """
         self.id = uuid.uuid4().hex[:12]
         self.config = config
         self.model = model
         self.reader = reader
-        store = FrameStore(folder.stream / "memory", folder.frames)
-        self.bank = Bank(config.memory, model, store, sentence_encoder().embed, config.seed)
-        if anew and not (folder.exists() and folder.events.stat().st_size == 0):
-            folder = RunFolder.create(folder.path)
+        self.store = FrameStore(folder.stream / "memory", folder.frames)
+        self.bank = Bank(config.memory, model, self.store, sentence_encoder().embed, config.seed)
+        self._held = folder.hold()
+        try:
+            if not anew:
+                folder.remove_parts()
+            elif not (folder.exists() and folder.events.stat().st_size == 0):
+                folder = RunFolder.create(folder.path)
+            self.writer = VideoWriter(folder.video, model.spec.width, model.spec.height, model.spec.fps)
+        except BaseException:
+            self._held.release()
+            raise
         self.folder = folder
         self.stream = model.open(config.seed)
-        self.writer = VideoWriter(folder.video, model.spec.width, model.spec.height, model.spec.fps)
+        self.logged = 0
+        """Lines of the event log so far."""
         self.write: Callable[[Event], None] | None = None
         """Where events go besides the log: LangGraph's custom stream while a node runs."""
         self.chunk: Chunk | None = None
@@ -114,14 +130,42 @@ class Session:
                 "reader": reader.name,
                 "seed": config.seed,
                 "memory_slots": config.memory.slots,
+                "config": config.model_dump(mode="json"),
+                "session_id": session.id,
                 "seconds": session._lap(),
             }
         )
         return session
 
+    def restore(self, state: MemreelState) -> None:
+        """Stand where ``state`` stands, from the run folder: log, memory frames, video, stream.
+
+        Events and files of a later moment are removed; they come again. Memory frames that are missing or damaged are
+        made again from the latents, and so are all the video's pictures, which are encoded once more.
+
+        Raises:
+            StoreError: latents or the event log are damaged or lost; the message names the file.
+        """
+        log, index, frames = log_of(self.folder), state["index"], state["bank"]["frames"]
+        with self._timed("restore"):
+            self.folder.keep_events(state["logged"])
+            self.logged = state["logged"]
+            for event in self.folder.read_events():
+                self.totals.update(event.get("seconds", {}))
+            self.store.sweep(frames)
+            for name, frame in frames.items():
+                if not self.store.intact(name):
+                    recalled = self.model.recall(log, frame["index"])
+                    self.store.put(recalled.frame(frame["frame"], name), recalled.pictures[frame["frame"]])
+            for number in range(index):
+                self.writer.add(self.model.decode(log, number))
+            self.chunk = self.stream.restore(log, index) if index else None
+        self._began -= sum(self.totals.values())
+
     def emit(self, event: Event) -> None:
         """Append ``event`` to the run's log and send it to whoever watches."""
         self.folder.append_event(event)
+        self.logged += 1
         self._show(event)
 
     def opening(self, video_id: str, prompts: Sequence[str]) -> MemreelState:
@@ -141,6 +185,7 @@ class Session:
             "window": [],
             "attended": [],
             "evicted": None,
+            "logged": self.logged,
             "video": "",
         }
 
@@ -178,7 +223,7 @@ class Session:
         if self.reader.notes:
             event["notes"] = list(self.reader.notes)
         self.emit(event)
-        return {"bank": bank, "text": text}
+        return {"bank": bank, "text": text, "logged": self.logged}
 
     def generate(self, state: MemreelState) -> MemreelState:
         """Generate the next chunk under the state's text and memory; write its latents and its pictures.
@@ -219,6 +264,7 @@ class Session:
     def admit(self, state: MemreelState) -> MemreelState:
         """Let the bank look at the chunk that left the window, for the prompt that made it. Logs the newest chunk."""
         bank, born, kept, chunk = state["bank"], state["evicted"], None, self.chunk
+        self.store.settle()  # what was dropped a chunk ago: the states since then are kept by now
         if born is not None:
             if chunk is None or chunk.evicted is None or chunk.evicted.index != born["index"]:
                 raise StoreError(f"chunk {born['index']} is to be scored, but this process no longer holds it")
@@ -240,7 +286,7 @@ class Session:
         if kept is not None and kept in bank["frames"]:
             event["kept_scores"] = bank["frames"][kept]["entity_scores"]
         self.emit(event)
-        return {"bank": bank, "evicted": None}
+        return {"bank": bank, "evicted": None, "logged": self.logged}
 
     def close_prompt(self, state: MemreelState) -> MemreelState:
         """Record the memory that the current prompt ends with."""
@@ -252,6 +298,7 @@ class Session:
         with self._timed("encode"):
             self.writer.close()
         with self._timed("save"):
+            self.store.settle()
             folder.write_json(folder.memory_bank, to_json(state["bank"]))
             folder.write_json(folder.llm_agent, agent_json(state["bank"]))
         self._lap()
@@ -326,6 +373,7 @@ class Session:
         self.closed = True
         self.stream.finalize()
         self.chunk = None
+        self._held.release()
         with _lock:
             if _open.get(self.folder.path) is self:
                 del _open[self.folder.path]

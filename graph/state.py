@@ -48,6 +48,7 @@ class MemreelState(TypedDict, total=False):
         window: the chunks in the model's local window, oldest first.
         attended: ids of the memory frames that the last chunk attended to.
         evicted: the chunk that the last one pushed out of the window and the bank has not looked at yet, or ``None``.
+        logged: lines of the run's event log that this state accounts for.
         video: path of the finished video.
     """
 
@@ -65,4 +66,5 @@ class MemreelState(TypedDict, total=False):
     window: list[ChunkRef]
     attended: list[str]
     evicted: ChunkRef | None
+    logged: int
     video: str

@@ -1,25 +1,28 @@
 """The frame store: a memory frame's tensors and its picture, by id, in a run folder.
 
-Tensors go to ``<tensors>/<id>.safetensors``, the picture to ``<pictures>/<id>.png``; each is written under a temporary
-name and renamed, so a file is whole or absent. A few frames stay in memory, on the CPU, so that what is attended chunk
-after chunk is not read again. Which frames exist is the bank's business: the store only has their contents.
+Tensors go to ``<tensors>/<id>.safetensors``, with a checksum, the picture to ``<pictures>/<id>.png``; a file is whole
+or absent. A dropped frame's files stay until it is sure that nobody goes back to a state that lists it. A few frames
+stay in memory, on the CPU, so that what is attended chunk after chunk is not read again. Which frames exist is the
+bank's business: the store only has their contents.
 """
 
 from __future__ import annotations
 
+import io
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from memreel.errors import StoreError
 from memreel.model.protocol import MemoryFrame
+from memreel.output.durable import read_tensors, write_tensors, write_whole
 
 FIELDS = ("latent", "keys", "values")
+TENSORS, PICTURE = ".safetensors", ".png"
 
 
 class FrameStore:
@@ -31,6 +34,7 @@ class FrameStore:
         self._pictures = pictures
         self._size = max(0, held)
         self._held: OrderedDict[str, MemoryFrame] = OrderedDict()
+        self._dropped: set[str] = set()
 
     def put(self, frame: MemoryFrame, picture: npt.NDArray[np.uint8]) -> str:
         """Write a frame and its picture (uint8 ``[height, width, 3]``), over an earlier one of the same id.
@@ -48,20 +52,16 @@ class FrameStore:
             *(getattr(frame, name).detach().to("cpu").contiguous() for name in FIELDS),
         )
         path, png = self._tensor_path(frame.frame_id), self._picture_path(frame.frame_id)
-        place = {"frame_id": frame.frame_id, "index": str(frame.index), "frame": str(frame.frame)}
-        target = path
+        place = {"frame_id": frame.frame_id, "index": frame.index, "frame": frame.frame}
+        image = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(picture)).save(image, format="PNG")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            write_tensors(path, {name: getattr(frame, name) for name in FIELDS}, place)
             png.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
-            save_file({name: getattr(frame, name) for name in FIELDS}, part, metadata=place)
-            part.replace(path)
-            target = png
-            part = png.with_name(f".{png.name}.part")
-            Image.fromarray(np.ascontiguousarray(picture)).save(part, format="PNG")
-            part.replace(png)
-        except (OSError, SafetensorError) as error:
-            raise StoreError(f"{target}: cannot write memory frame {frame.frame_id} ({error})") from error
+            write_whole(png, image.getvalue())
+        except OSError as error:
+            raise StoreError(f"cannot write {png}: {error.strerror or error}") from error
+        self._dropped.discard(frame.frame_id)
         self._hold(frame)
         return f"{self._pictures.name}/{png.name}"
 
@@ -77,30 +77,60 @@ class FrameStore:
         path = self._tensor_path(frame_id)
         if not path.is_file():
             raise StoreError(f"{path}: memory frame {frame_id} is missing; the run folder was changed from outside")
+        tensors, place = read_tensors(path)
+        if place.get("frame_id") != frame_id:
+            raise StoreError(f"{path}: holds memory frame {place.get('frame_id')}, not {frame_id}")
         try:
-            with safe_open(path, framework="pt") as file:
-                place = file.metadata() or {}
-                if place.get("frame_id") != frame_id:
-                    raise StoreError(f"{path}: holds memory frame {place.get('frame_id')}, not {frame_id}")
-                tensors = [file.get_tensor(name) for name in FIELDS]
-                frame = MemoryFrame(frame_id, int(place["index"]), int(place["frame"]), *tensors)
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise StoreError(f"{path}: memory frame {frame_id} is damaged ({error})") from error
+            frame = MemoryFrame(frame_id, int(place["index"]), int(place["frame"]), *(tensors[name] for name in FIELDS))
+        except (KeyError, ValueError, TypeError) as error:
+            raise StoreError(f"{path} is damaged: it is no memory frame ({error})") from error
         self._hold(frame)
         return frame
 
+    def intact(self, frame_id: str) -> bool:
+        """Tell whether both files of a frame are on the disk and bit for bit what was put; nothing is held."""
+        try:
+            _, place = read_tensors(self._tensor_path(frame_id))
+            with Image.open(self._picture_path(frame_id)) as image:
+                image.verify()  # PNG has checksums of its own
+        except (StoreError, OSError, SyntaxError, ValueError, EOFError):
+            return False
+        return place.get("frame_id") == frame_id
+
     def drop(self, frame_id: str) -> None:
-        """Forget a frame and delete its files; one that is not there is no error.
+        """Forget a frame; its files are deleted by the next `settle`, unless it is put again before."""
+        self._held.pop(frame_id, None)
+        self._dropped.add(frame_id)
+
+    def settle(self) -> None:
+        """Delete the files of dropped frames: called when no state that still lists them will be gone back to.
 
         Raises:
             StoreError: a file cannot be deleted.
         """
-        self._held.pop(frame_id, None)
-        for path in (self._tensor_path(frame_id), self._picture_path(frame_id)):
+        for frame_id in sorted(self._dropped):
+            self._delete(self._tensor_path(frame_id), self._picture_path(frame_id))
+        self._dropped.clear()
+
+    def sweep(self, keep: Collection[str]) -> None:
+        """Delete the files of all frames but those to keep.
+
+        Raises:
+            StoreError: a file cannot be deleted.
+        """
+        self._dropped.clear()
+        for folder, suffix in ((self._tensors, TENSORS), (self._pictures, PICTURE)):
+            for path in sorted(folder.glob(f"*{suffix}")):
+                if path.name.removesuffix(suffix) not in keep:
+                    self._held.pop(path.name.removesuffix(suffix), None)
+                    self._delete(path)
+
+    def _delete(self, *paths: Path) -> None:
+        for path in paths:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise StoreError(f"{path}: cannot delete memory frame {frame_id} ({error})") from error
+                raise StoreError(f"cannot delete {path}: {error.strerror or error}") from error
 
     def _hold(self, frame: MemoryFrame) -> None:
         self._held[frame.frame_id] = frame
@@ -109,10 +139,10 @@ class FrameStore:
             self._held.popitem(last=False)
 
     def _tensor_path(self, frame_id: str) -> Path:
-        return self._tensors / f"{_plain(frame_id)}.safetensors"
+        return self._tensors / f"{_plain(frame_id)}{TENSORS}"
 
     def _picture_path(self, frame_id: str) -> Path:
-        return self._pictures / f"{_plain(frame_id)}.png"
+        return self._pictures / f"{_plain(frame_id)}{PICTURE}"
 
 
 def _plain(frame_id: str) -> str:

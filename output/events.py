@@ -11,7 +11,10 @@ from memreel.memory.records import Entity
 
 
 class RunEvent(TypedDict):
-    """First line: what is about to be made, by which model and reader, in which size."""
+    """First line: what is about to be made, by which model and reader, in which size, under which configuration.
+
+    ``session_id`` is that of the graph's states which the folder belongs to.
+    """
 
     type: Literal["run"]
     video_id: str
@@ -25,6 +28,8 @@ class RunEvent(TypedDict):
     reader: str
     seed: int
     memory_slots: int
+    config: dict[str, Any]
+    session_id: str
     seconds: dict[str, float]
 
 

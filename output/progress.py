@@ -7,7 +7,7 @@ files.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
@@ -39,6 +39,7 @@ class RunProgress:
         self.video_id = video_id
         self.prompts = prompts
         self.chunks = 0
+        self._earlier = 0
         self._clock = clock
         self._began = clock()
         self._first_chunk: float | None = None
@@ -72,6 +73,21 @@ class RunProgress:
             case "chunk":
                 self._chunk_done(event)
 
+    def catch_up(self, events: Iterable[Event]) -> None:
+        """Take the events of the part of the run that an earlier process made."""
+        for event in events:
+            match event.get("type"):
+                case "run":
+                    self._run = event
+                case "prompt":
+                    self._enter(event)
+                case "chunk":
+                    self._chunk, self.chunks = event, int(event["index"]) + 1
+        self._earlier = self.chunks
+        self._first_chunk = self._clock()
+        if self.chunks and not self.console.is_terminal:
+            self._line(f"{self.video_id}: goes on after chunk {self.chunks}/{self.total or '?'}")
+
     @property
     def total(self) -> int | None:
         """Chunks of the whole video, once it is known."""
@@ -80,10 +96,11 @@ class RunProgress:
 
     @property
     def pictures_per_second(self) -> float | None:
-        """The rate of making since the first prompt began."""
-        if self._first_chunk is None or not self.chunks or self._last_chunk <= self._first_chunk:
+        """The rate of making since the first prompt began, or since the run goes on."""
+        made = self.chunks - self._earlier
+        if self._first_chunk is None or made <= 0 or self._last_chunk <= self._first_chunk:
             return None
-        return self.chunks * float(self._run.get("chunk_pictures", 12)) / (self._last_chunk - self._first_chunk)
+        return made * float(self._run.get("chunk_pictures", 12)) / (self._last_chunk - self._first_chunk)
 
     @property
     def seconds_left(self) -> float | None:
@@ -121,19 +138,22 @@ class RunProgress:
         return Group(head, rows)
 
     def _prompt_begins(self, event: Event) -> None:
-        self._prompt = event
+        self._enter(event)
         if self._first_chunk is None:
             self._first_chunk = self._clock()
-        for entity in event.get("entities", []):
-            self._names.setdefault(int(entity["global_id"]), str(entity["entity"]))
         if not self.console.is_terminal:
             cast = ", ".join(f"{e['entity']} #{e['global_id']}" for e in event.get("entities", [])) or "nobody"
             memory = ", ".join(event.get("memory", [])) or "none"
             self._line(f"{self.video_id}: prompt {event['prompt_id']}/{self.prompts}: cast {cast}; memory {memory}")
 
+    def _enter(self, event: Event) -> None:
+        self._prompt = event
+        for entity in event.get("entities", []):
+            self._names.setdefault(int(entity["global_id"]), str(entity["entity"]))
+
     def _chunk_done(self, event: Event) -> None:
         self._chunk = event
-        self.chunks += 1
+        self.chunks = int(event.get("index", self.chunks)) + 1
         self._last_chunk = self._clock()
         each = self._run.get("chunks_per_prompt")
         if not self.console.is_terminal and event["chunk_id"] == each:

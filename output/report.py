@@ -15,9 +15,10 @@ from typing import Any
 
 import jinja2
 
+from memreel.output.durable import write_whole
 from memreel.output.pictures import RunPictures, collect
 from memreel.output.record import ChunkRecord, Mention, PromptPart, RunRecord, read_record
-from memreel.output.run_folder import RunFolder, write_whole
+from memreel.output.run_folder import RunFolder
 
 STAGES = ("denoise", "clean", "bank", "decode", "encode")
 """The stages of a chunk in the order they are stacked; others that the log has follow."""

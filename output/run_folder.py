@@ -1,7 +1,7 @@
 """One video's folder: where each artefact lies, written so that no reader ever sees half of one.
 
 All names inside a run folder are decided here. JSON files are replaced whole (temporary name, then rename); the event
-log grows by whole lines. This module does not know what the files mean.
+log grows by whole lines; a lock keeps a second process out. This module does not know what the files mean.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import BaseFileLock, FileLock, Timeout
+
 from memreel.errors import StoreError, UserError
+from memreel.output.durable import PART, write_whole
 from memreel.output.events import Event
 
 
@@ -33,6 +36,7 @@ class RunFolder:
         self.frames = path / "frames"
         self.stream = path / "stream"
         self.checkpoints = path / "state.sqlite"
+        self.lock = path / ".lock"
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
@@ -62,8 +66,31 @@ class RunFolder:
             UserError: it cannot be written, or holds something else than a run.
         """
         require_writable(self.path)
-        if self.path.is_dir() and not self.exists() and any(self.path.iterdir()):
+        if self.path.is_dir() and not self.exists() and any(path != self.lock for path in self.path.iterdir()):
             raise UserError(f"{self.path} holds files that are no run of memreel's; choose another --out")
+
+    def hold(self) -> BaseFileLock:
+        """Take the folder for this process, making it if need be; ``release()`` what is returned.
+
+        One process may hold it several times. A process that dies holds it no longer.
+
+        Raises:
+            UserError: another process holds it, it cannot be written, or it holds something else than a run.
+        """
+        self.require_free()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.lock, thread_local=False, is_singleton=True)
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise UserError(
+                f"{self.path} is in use: another process is making this video; wait for it, or choose another --out"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"cannot write the run folder {self.path}: {error.strerror or error}; choose another --out"
+            ) from error
+        return lock
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -100,13 +127,25 @@ class RunFolder:
             self.report,
             self.run,
             *self.path.glob(f"{self.checkpoints.name}*"),
-            *self.path.glob(".*.part"),
+            *self.path.glob(f".*{PART}"),
         ):
             path.unlink(missing_ok=True)
         for path in (self.frames, self.stream):
             if path.is_dir():
                 shutil.rmtree(path)
         self.events.write_bytes(b"")
+
+    def remove_parts(self) -> None:
+        """Remove the half-written files that a killed process left.
+
+        Raises:
+            StoreError: one cannot be removed.
+        """
+        try:
+            for path in self.path.rglob(f".*{PART}"):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot clean {self.path}: {error.strerror or error}") from error
 
     def write_json(self, path: Path, value: Any) -> None:
         """Replace ``path`` by ``value`` as JSON: a reader sees the old file or the new one.
@@ -130,7 +169,7 @@ class RunFolder:
             raise StoreError(f"{path} is damaged: {error}") from error
 
     def append_event(self, event: dict[str, Any]) -> None:
-        """Add one line to the event log.
+        """Add one line to the event log; it is on the disk then.
 
         Raises:
             StoreError: the line could not be written.
@@ -139,8 +178,26 @@ class RunFolder:
         try:
             with self.events.open("ab") as file:
                 file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise StoreError(f"cannot write {self.events}: {error.strerror or error}") from error
+
+    def keep_events(self, count: int) -> None:
+        """Cut the event log after its first ``count`` lines.
+
+        Raises:
+            StoreError: it has fewer, or cannot be read or written.
+        """
+        try:
+            lines = self.events.read_bytes().splitlines(keepends=True)
+        except OSError as error:
+            raise StoreError(f"cannot read {self.events}: {error.strerror or error}") from error
+        kept = lines[:count]
+        if len(kept) < count or not all(line.endswith(b"\n") for line in kept):
+            raise StoreError(f"{self.events} is damaged: it has lost lines, of {count} there should be")
+        if len(lines) > count:
+            write_whole(self.events, b"".join(kept))
 
     def read_events(self) -> Iterator[Event]:
         """Yield the log's events in order; a last line that a killed run left unfinished is passed over.
@@ -193,18 +250,3 @@ def require_writable(path: Path) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"cannot write to {path}: {nearest}: {reason}; choose another --out") from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` under a temporary name beside ``path`` and rename it.
-
-    Raises:
-        StoreError: it could not be written; ``path`` is as it was.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error

@@ -7,6 +7,7 @@ chunks or prompts.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from memreel.errors import StoreError, UserError
+from memreel.output.durable import part_of, put_in_place
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -65,7 +67,7 @@ class VideoWriter:
         self.count = 0
         """Pictures added so far."""
         self._shape = (height, width, 3)
-        self._part = path.with_name(f".{path.name}.part")
+        self._part = part_of(path)
         encoder = h264_encoder()
         try:
             self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
@@ -125,7 +127,9 @@ class VideoWriter:
             self._container.mux(self._stream.encode(None))
             self._container.close()
             self._open = False
-            self._part.replace(self.path)
+            with self._part.open("rb+") as file:
+                os.fsync(file.fileno())
+            put_in_place(self._part, self.path)
         except (OSError, av.FFmpegError) as error:
             self.abort()
             raise StoreError(f"cannot write {self.path}: {error}") from error

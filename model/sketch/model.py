@@ -52,8 +52,8 @@ class SketchModel:
     def read(self, text: str) -> TextContext:
         """Encode one prompt or phrase for cross-attention."""
         states, mask = self.encoder.token_states([text], MAX_TOKENS)
-        text = self.net.read(states.to(self.device), mask.to(self.device))
-        return TextContext(text.keys, text.values, None)
+        refined = self.net.read(states.to(self.device), mask.to(self.device))
+        return TextContext(refined.keys, refined.values, None)
 
     def open(self, seed: int) -> SketchStream:
         """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""

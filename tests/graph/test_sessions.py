@@ -98,18 +98,6 @@ def test_a_restart_before_the_first_chunk_loses_nothing(
 
 
 @pytest.mark.usefixtures("small_model")
-def test_a_restart_past_the_first_chunk_says_that_the_stream_is_gone(
-    settings: Settings, runs: Path, forget: Callable[[Path], None]
-) -> None:
-    film = Stepped(settings(), runs)
-    film.begin(MIA)
-    film.step(2)
-    forget(runs / "film")
-    with pytest.raises(StoreError, match="no stream is open for this video at chunk 2"):
-        film.step()
-
-
-@pytest.mark.usefixtures("small_model")
 def test_a_state_from_before_a_chunk_is_not_continued_on_a_stream_past_it(settings: Settings, runs: Path) -> None:
     film = Stepped(settings(), runs)
     film.begin(MIA)

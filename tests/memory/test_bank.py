@@ -137,6 +137,7 @@ def test_each_entity_keeps_its_best_frames_only(film: MakeFilm, tmp_path: Path) 
         shoot.evict(10 + chunk_id, chunk_id, Mia=float(mia), Tom=float(tom))
     assert sorted(shoot.state["frames"]) == ["p1_c1_f0", "p1_c2_f0", "p1_c3_f0", "p1_c5_f0"]
     assert shoot.kept == ["p1_c1_f0", "p1_c2_f0", "p1_c3_f0", None, "p1_c5_f0", None]
+    shoot.store.settle()
     on_disk = sorted(path.stem for path in (tmp_path / "stream" / "memory").iterdir())
     assert on_disk == sorted(path.stem for path in (tmp_path / "frames").iterdir()) == sorted(shoot.state["frames"])
 
@@ -179,6 +180,7 @@ def test_two_hundred_evictions_leave_a_bounded_bank(film: MakeFilm, tmp_path: Pa
     bound = 3 * 3 + 5 + 3  # frames per entity x cast + scenery + memory
     assert peak <= bound
     assert len(shoot.state["frames"]) <= bound
+    shoot.store.settle()
     assert {path.stem for path in (tmp_path / "stream" / "memory").iterdir()} == set(shoot.state["frames"])
     assert len(shoot.store._held) <= 6
     assert len(json.dumps(shoot.state)) < 20_000

@@ -69,8 +69,8 @@ def test_a_failed_write_leaves_the_earlier_frame_whole(
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("memreel.memory.frames.save_file", full)
-    with pytest.raises(StoreError, match=r"p1_c1_f0.safetensors: cannot write .*No space left"):
+    monkeypatch.setattr("memreel.output.durable.os.fsync", full)
+    with pytest.raises(StoreError, match=r"cannot write .*p1_c1_f0.safetensors: No space left"):
         store.put(later.frame(0, "p1_c1_f0"), later.pictures[0])
     assert torch.equal(reopened(tmp_path).get("p1_c1_f0").keys, chunk.keys[:, 0])
 
@@ -80,7 +80,7 @@ def test_a_missing_frame_is_named(store: FrameStore) -> None:
         store.get("p1_c1_f0")
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "renamed"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "bit", "renamed"])
 def test_a_damaged_frame_is_named(store: FrameStore, tmp_path: Path, damage: str, paint: Paint) -> None:
     chunk = paint(0)
     store.put(chunk.frame(0, "p1_c1_f0"), chunk.pictures[0])
@@ -91,16 +91,22 @@ def test_a_damaged_frame_is_named(store: FrameStore, tmp_path: Path, damage: str
         frame_id = "p2_c1_f0"
         path.rename(path.with_name("p2_c1_f0.safetensors"))
     else:
-        path.write_bytes({"cut": content[:-7], "empty": b"", "garbage": b"\xff" * 400}[damage])
-    with pytest.raises(StoreError, match=rf"memory/{frame_id}.safetensors: "):
+        flipped = content[:-9] + bytes([content[-9] ^ 4]) + content[-8:]
+        path.write_bytes({"cut": content[:-7], "empty": b"", "garbage": b"\xff" * 400, "bit": flipped}[damage])
+    with pytest.raises(StoreError, match=rf"memory/{frame_id}.safetensors"):
         reopened(tmp_path).get(frame_id)
 
 
-def test_dropping_deletes_the_files_and_may_be_repeated(store: FrameStore, tmp_path: Path, paint: Paint) -> None:
+def test_a_dropped_frame_can_be_gone_back_to_until_the_store_settles(
+    store: FrameStore, tmp_path: Path, paint: Paint
+) -> None:
     chunk = paint(0)
     store.put(chunk.frame(0, "p1_c1_f0"), chunk.pictures[0])
     store.drop("p1_c1_f0")
     store.drop("p1_c1_f0")
+    assert torch.equal(reopened(tmp_path).get("p1_c1_f0").keys, chunk.keys[:, 0])
+    store.settle()
+    store.settle()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     with pytest.raises(StoreError, match="missing"):
         store.get("p1_c1_f0")
@@ -122,3 +128,39 @@ def test_only_the_newest_few_are_served_without_the_disk(store: FrameStore, tmp_
 def test_an_id_cannot_leave_the_folder(store: FrameStore, frame_id: str) -> None:
     with pytest.raises(StoreError, match="is no memory frame's id"):
         store.get(frame_id)
+
+
+def test_a_frame_put_again_after_it_was_dropped_stays(store: FrameStore, paint: Paint) -> None:
+    chunk = paint(0)
+    store.put(chunk.frame(0, "p1_c1_f0"), chunk.pictures[0])
+    store.drop("p1_c1_f0")
+    store.put(chunk.frame(0, "p1_c1_f0"), chunk.pictures[0])
+    store.settle()
+    assert store.intact("p1_c1_f0")
+
+
+def test_a_sweep_leaves_what_is_to_be_kept(store: FrameStore, tmp_path: Path, paint: Paint) -> None:
+    for index in range(3):
+        chunk = paint(index)
+        store.put(chunk.frame(0, f"p1_c{index + 1}_f0"), chunk.pictures[0])
+    store.sweep({"p1_c2_f0"})
+    files = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert files == ["p1_c2_f0.png", "p1_c2_f0.safetensors"]
+    with pytest.raises(StoreError, match="missing"):
+        store.get("p1_c3_f0")
+
+
+@pytest.mark.parametrize("name", ["stream/memory/p1_c1_f0.safetensors", "frames/p1_c1_f0.png"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "bit"])
+def test_damage_to_either_file_is_seen(store: FrameStore, tmp_path: Path, name: str, damage: str, paint: Paint) -> None:
+    chunk = paint(0)
+    store.put(chunk.frame(0, "p1_c1_f0"), chunk.pictures[0])
+    assert store.intact("p1_c1_f0")
+    content = (tmp_path / name).read_bytes()
+    middle = len(content) * 2 // 3
+    (tmp_path / name).write_bytes(
+        content[:middle] if damage == "cut" else content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    )
+    if damage == "gone":
+        (tmp_path / name).unlink()
+    assert not store.intact("p1_c1_f0")
