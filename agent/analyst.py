@@ -251,7 +251,7 @@ def _group(referent: Referent, cast: list[Known], taken: set[int]) -> list[Known
         people = same
     elif any(referent.entity in known.profile.nouns for known in people):
         return []  # they came as one entity: "two dancers"
-    elif same:  # "the two penguins": one was called so, the others not otherwise
+    elif same and len(people) < referent.number:  # "the two penguins": one was called so, the others not otherwise
         people = same + [
             known
             for known in sorted(cast, key=lambda known: known.last, reverse=True)

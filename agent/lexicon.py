@@ -27,7 +27,7 @@ PROBES = FOLDER / "lexicon.npz"
 RIDGE = 0.3
 """Regularisation of the probes; 0.1 to 1 give the same leave-one-out accuracy."""
 LONGEST_WORD = 40
-LEAD = 0.05
+LEAD = 0.08
 """By how much a noun's class must lead those of another role; what is less clear is better no entity at all."""
 ROLES = {
     "person": "character",

@@ -177,7 +177,9 @@ def _stands_for_noun(i: int, words: list[str], tagged: list[tuple[str, str, str]
 
 def _ends_phrase(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
     """Tell whether no noun can follow here."""
-    return i + 1 == len(words) or words[i + 1] in ".,;:!?" or tagged[i + 1][2].startswith(("PR", "CJ", "AT0", "PN", "TO"))
+    return (
+        i + 1 == len(words) or words[i + 1] in ".,;:!?" or tagged[i + 1][2].startswith(("PR", "CJ", "AT0", "PN", "TO"))
+    )
 
 
 def _is_described(before: str, modifier: tuple[str, str, str]) -> bool:

@@ -4,8 +4,8 @@
 model too if one is configured (``MEMREEL_LLM_MODEL`` …), and prints a table; with ``--json`` one JSON object follows on
 the last line. ``cast_tuned.yaml`` is what the analyst may be tuned on, ``cast_held.yaml`` is kept aside.
 
-Entity F1 counts, prompt by prompt, entities found against entities labelled. Identity F1 is B³ over mentions, strictly:
-a missed mention has recall 0, an entity that is no labelled one has precision 0. A wrong merge is a mention under the ID
+Entity F1 counts, prompt by prompt, entities found against entities labelled. Identity F1 is B³ over mentions: a
+missed mention has recall 0, an entity that is no labelled one has precision 0. A wrong merge is a mention under the ID
 of somebody else, a wrong split one under a new ID although it has one already. It measures readers only: no frames, no
 video.
 """

@@ -12,13 +12,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cast_scores import candidates_of, register
 from chat_server import Drop, Hang, Status, Text, Tool, entities, serve
 
 from memreel.agent.chat import CORRECTIONS, ChatReader
 from memreel.agent.reading import prompt_reader
+from memreel.benchmarks.cast import candidates_of
 from memreel.configs.schema import AgentConfig
 from memreel.errors import UserError
+from memreel.memory.cast import register
 from memreel.memory.records import BankState, Entity, empty_bank
 
 KEY = "sk-not-a-real-key-0123456789"
@@ -34,9 +35,8 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bank_with_mia() -> BankState:
-    bank = empty_bank()
-    register(bank, 1, PROMPT, [{"entity": "Mia", "kind": "character", "attrs": ["red hair"], "global_id": 1}])
-    return bank
+    mia: Entity = {"entity": "Mia", "kind": "character", "attrs": ["red hair"], "global_id": 1}
+    return register(empty_bank(), 1, PROMPT, [mia])
 
 
 def read(reader: ChatReader, prompt: str, bank: BankState) -> list[Entity]:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from cast_scores import play
 
 from memreel.agent.analyst import Analyst
 from memreel.agent.enrich import enrich
+from memreel.benchmarks.cast import play
 
 MIA = (
     "Mia, a young woman with red hair, a blue sweater and a green hat, walks into the library carrying a red notebook."
