@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -306,16 +305,16 @@ def test_python_goes_on_with_the_chunks_that_are_missing(
     assert half.report.is_file()
 
 
-def test_a_second_process_is_refused_and_a_dead_one_is_not_waited_for(
-    runs_of: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = RunFolder(tmp_path / "film")
-    runs_of.begin(tmp_path, chunks=4, signal=signal.SIGKILL)
-    while not (folder.exists() and b'"chunk"' in folder.events.read_bytes()):
-        time.sleep(0.02)
-    status, said = go_on(folder, capsys, runs_of)
-    assert (status, "another process" in said) == (2, True), said
-    assert runs_of.end()[0] == -signal.SIGKILL
+def test_a_second_process_is_refused_and_a_dead_one_is_not_waited_for(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "film")
+    hold = "import sys, time; from pathlib import Path; from memreel.output.run_folder import RunFolder\n"
+    hold += "held = RunFolder(Path(sys.argv[1])).hold(); print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold, str(folder.path)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="another process"):
+            next(render(Script("film", tuple(PROMPTS)), tmp_path, load_config("sketch", SETTINGS), resume=True))
+        other.kill()
     folder.hold().release()
 
 
