@@ -26,7 +26,9 @@ class ModelConfig(Section):
     """Which video model renders, and where."""
 
     name: str = Field("sketch", min_length=1, description="Video model by name; 'sketch' is shipped with memreel.")
-    weights: Path | None = Field(None, description="Folder of the model's weights; null: those shipped for the named model.")
+    weights: Path | None = Field(
+        None, description="Folder of the model's weights; null: those shipped for the named model."
+    )
     device: str = Field("auto", min_length=1, description="'cpu', 'cuda', 'cuda:1' …; 'auto': a GPU if there is one.")
 
 
