@@ -30,12 +30,12 @@ from memreel.configs.schema import RunConfig
 from memreel.errors import MemreelError, StoreError
 from memreel.graph.latents import log_of, write_latents
 from memreel.graph.record import agent_json, run_json
-from memreel.graph.state import ChunkRef, MemreelState
+from memreel.graph.state import ChunkRef, MemreelState, before_first_prompt
 from memreel.memory.archive import to_json
 from memreel.memory.bank import Bank
 from memreel.memory.frames import FrameStore
 from memreel.memory.index import Candidate
-from memreel.memory.records import BankState, Entity, Frame, empty_bank
+from memreel.memory.records import BankState, Entity, Frame
 from memreel.model.minilm import sentence_encoder
 from memreel.model.protocol import Chunk, VideoModel
 from memreel.output.report import write_report
@@ -170,24 +170,7 @@ class Session:
 
     def opening(self, video_id: str, prompts: Sequence[str]) -> MemreelState:
         """Return the state of a video before its first prompt."""
-        return {
-            "prompts": list(prompts),
-            "video_id": video_id,
-            "session_id": self.id,
-            "prompt_id": 0,
-            "chunk_id": 0,
-            "chunks": 0,
-            "index": 0,
-            "bank": empty_bank(),
-            "parsed": [],
-            "entities": [],
-            "text": "",
-            "window": [],
-            "attended": [],
-            "evicted": None,
-            "logged": self.logged,
-            "video": "",
-        }
+        return before_first_prompt(video_id, prompts, self.id, self.logged)
 
     def parse(self, state: MemreelState) -> MemreelState:
         """Move on to the next prompt and read it: who and what is in it, not yet who is who."""

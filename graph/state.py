@@ -7,12 +7,13 @@ its event log; what grows is only the bank (bounded per entity) and one record a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NotRequired
 
 from typing_extensions import TypedDict
 
 from memreel.agent.reading import ParsedEntity
-from memreel.memory.records import BankState, Entity
+from memreel.memory.records import BankState, Entity, empty_bank
 
 
 class ChunkRef(TypedDict):
@@ -68,3 +69,25 @@ class MemreelState(TypedDict, total=False):
     evicted: ChunkRef | None
     logged: int
     video: str
+
+
+def before_first_prompt(video_id: str, prompts: Sequence[str], session_id: str, logged: int) -> MemreelState:
+    """Return the state of a video before its first prompt."""
+    return {
+        "prompts": list(prompts),
+        "video_id": video_id,
+        "session_id": session_id,
+        "prompt_id": 0,
+        "chunk_id": 0,
+        "chunks": 0,
+        "index": 0,
+        "bank": empty_bank(),
+        "parsed": [],
+        "entities": [],
+        "text": "",
+        "window": [],
+        "attended": [],
+        "evicted": None,
+        "logged": logged,
+        "video": "",
+    }
