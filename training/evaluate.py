@@ -1,9 +1,9 @@
 """Measures a trained `sketch` on held-out stories: ``python -m memreel.training.evaluate [--samples 256]``.
 
 Each figure is the share of entities whose attributes are all right in the last picture of a generated chunk, given the
-true frames before it. `described`: first mention in words. `memory`: named only, unseen in sink and local, with its
-memory frames; `none`: the same without; `wrong`: with another story's frames; `enriched`: memory and words together;
-`reader`: what the judge says of the true pictures.
+true frames before it. `described`: first mention in words, not seen in any frame before. `memory`: named only, unseen
+in sink and local, with its memory frames; `none`: the same without; `wrong`: with another story's frames; `enriched`:
+memory and words together; `reader`: the true picture instead of the generated one.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def make_sample(
         context,
         chunk_frames(scene, chunk),
         random.random() < 0.5 if enriched is None else enriched,
-        described={k for k in present if now.mentions.get(k) and k not in met},
+        described={k for k in present if now.mentions.get(k) and k not in met and k not in near},
         reentry={k for k in present if not now.mentions.get(k, True) and k not in near and k in met},
     )
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from memreel.world import palette
-from memreel.world.draw import HEIGHT, WIDTH, paint
+from memreel.world.draw import WIDTH, paint
 from memreel.world.places import backgrounds
 from memreel.world.shapes import Look, Pose, figure, held
 
@@ -155,6 +155,3 @@ def _moved(mask: npt.NDArray[np.bool_], dx: int, dy: int) -> npt.NDArray[np.bool
             max(-dy, 0) : height - max(dy, 0), max(-dx, 0) : width - max(dx, 0)
         ]
     return out
-
-
-assert (HEIGHT, WIDTH) == (112, 192)

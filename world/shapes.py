@@ -14,7 +14,6 @@ import numpy as np
 from memreel.world.draw import Table, shape
 from memreel.world.palette import FUR, HAIR, HAT, INK, PEOPLE, RGB, SKIN, THING, TOP
 
-GROUND = 102.0
 TROUSERS: dict[str, RGB] = {"woman": (84, 74, 104), "man": (62, 66, 78)}
 SHOE: RGB = (46, 40, 44)
 Row = list[float]
