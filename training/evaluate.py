@@ -1,14 +1,15 @@
 """Measures a trained `sketch` on held-out stories: ``python -m memreel.training.evaluate [--samples 256]``.
 
 Each figure is the share of entities whose attributes are all right in the last picture of a generated chunk, given the
-true frames before it. `described`: first mention in words, not seen in any frame before. `memory`: named only, unseen
-in sink and local, with its memory frames; `none`: the same without; `wrong`: with another story's frames; `enriched`:
+true frames before it. `opening`: the first chunk of a video, from words alone; `described`: first mention in words, not
+seen in any frame before; `memory`: named only, unseen in sink and local, with its memory frames; `none`: the same without; `wrong`: with another story's frames; `enriched`:
 memory and words together; `reader`: the true picture instead of the generated one.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 
 from memreel.model.codec import VideoCodec
-from memreel.model.minilm import SentenceEncoder, sentence_encoder
+from memreel.model.minilm import SentenceEncoder, weights_folder
 from memreel.model.sketch.net import LATENT, SketchNet
 from memreel.training.device import Easel
 from memreel.training.flow import generate, layout_times, pick, read_texts, write_context
@@ -29,7 +30,7 @@ from memreel.world.reader import find_faces, read_colour
 from memreel.world.stories import pose_at
 
 Score = dict[str, float]
-CONDITIONS = ("described", "memory", "none", "wrong", "enriched", "reader")
+CONDITIONS = ("opening", "described", "memory", "none", "wrong", "enriched", "reader")
 
 
 def judge(picture: np.ndarray, sample: Sample, keys: set[int]) -> dict[int, bool]:
@@ -95,10 +96,11 @@ class Evaluator:
         seed: int = 7,
         held_out: bool = True,
     ) -> None:
-        """Draw ``samples`` samples with a first description and as many with a return."""
+        """Draw ``samples`` openings, as many samples with a later first description and as many with a return."""
         self.codec, self.encoder, self.device, self.count = codec, encoder, device, samples
         self.easel = Easel(device)
         random = Random(seed)
+        self.opening = [make_sample(random, (0, 0, 0), held_out, False) for _ in range(samples)]
         self.described: list[Sample] = []
         self.back: list[Sample] = []
         while len(self.described) < samples or len(self.back) < samples:
@@ -130,7 +132,7 @@ class Evaluator:
             text = read_texts(net, self.encoder, texts["ids"], texts["mask"])
             frames = write_context(net, context, text, owners, layout_times(context.shape[1]))
             out = generate(net, frames, pick(text, owner[:, -1]), noise)
-            decoded = self.codec.decode(out, shown.latents[:, -4])
+            decoded = self.codec.decode(out, shown.latents[:, -4] if shown.latents.shape[1] > 3 else None)
         return decoded[:, -1].float().clamp(0, 1).cpu()
 
     @torch.no_grad()
@@ -141,25 +143,26 @@ class Evaluator:
 
         Args:
             net: what is scored.
-            pictures: folder for two picture grids (truth above, generated below), or None.
+            pictures: folder for three picture grids (truth above, generated below), or None.
             seconds: time limit, looked at after every ``size`` samples; all conditions then have as many.
             size: samples of a batch.
         """
         net.eval()
         deadline = time.monotonic() + seconds
         judged: dict[str, list[tuple[Sample, dict[int, bool]]]] = {name: [] for name in CONDITIONS}
-        grids: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {"described": [], "memory": []}
+        grids: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {"opening": [], "described": [], "memory": []}
         # Compiled pieces would be compiled anew for evaluation, which takes longer than the scores do.
         with torch.compiler.set_stance("force_eager"):
             for start in range(0, self.count, size):
                 if start and time.monotonic() > deadline:
                     break
-                first, back = (self._show(s[start : start + size]) for s in (self.described, self.back))
+                drawn = (self.opening, self.described, self.back)
+                opening, first, back = (self._show(s[start : start + size]) for s in drawn)
                 for name, found in judged.items():
-                    shown = first if name == "described" else back
+                    shown = {"opening": opening, "described": first}.get(name, back)
                     made = shown.truth if name == "reader" else self._go_on(net, shown, name, start)
                     for picture, sample in zip(made, shown.samples, strict=True):
-                        keys = sample.described if name == "described" else sample.reentry
+                        keys = sample.described if name in ("opening", "described") else sample.reentry
                         found.append((sample, judge(picture.permute(1, 2, 0).numpy(), sample, keys)))
                     if name in grids:
                         grids[name].append((shown.truth, made))
@@ -190,17 +193,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--weights", type=Path, default=None)
-    parser.add_argument("--pictures", type=Path, default=None)
+    parser.add_argument("--encoder", type=Path, default=None, help="folder of the sentence encoder, if not packaged")
+    parser.add_argument("--pictures", type=Path, default=None, help="folder for grids of pictures and figures.json")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="time limit on the scores")
     parser.add_argument(
         "--trained-words", action="store_true", help="names and colour words from training, not held out"
     )
     args = parser.parse_args()
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     codec, net = load_codec(args.weights).to(device), load_net(args.weights).to(device)
-    encoder = sentence_encoder(device)
+    encoder = SentenceEncoder(args.encoder or weights_folder(), device)
     evaluator = Evaluator(codec, encoder, device, args.samples, held_out=not args.trained_words)
-    for name, score in evaluator.score(net, args.pictures).items():
-        print(name, score)
+    figures = evaluator.score(net, args.pictures, args.seconds)
+    if args.pictures is not None:
+        (args.pictures / "figures.json").write_text(json.dumps(figures, indent=1))
+    for name, score in figures.items():
+        print(name, score, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,7 +150,13 @@ class Trainer:
         )
 
     def train(
-        self, seconds: float, opening: float, decay: float, pace: float = 1.0, spent: float = 0.0
+        self,
+        seconds: float,
+        opening: float,
+        decay: float,
+        pace: float = 1.0,
+        spent: float = 0.0,
+        save_every: float = math.inf,
     ) -> list[tuple[int, float]]:
         """Train for ``seconds``; returns (step, loss) every hundred steps.
 
@@ -159,12 +166,13 @@ class Trainer:
             decay: share of the time, at the end, over which the rate falls to nothing.
             pace: factor on the learning rates, for small batches.
             spent: seconds of the budget that are gone already.
+            save_every: seconds between two saves on the way.
         """
         start = time.monotonic() - spent
         log: list[tuple[int, float]] = []
         first, waited, done = self.step, 0.0, 0.0
         running = torch.zeros((), device=self.here.device)
-        early = opening > 0.0
+        early, saved = opening > 0.0, start
         batches = self.batches(OPENING if early else LAYOUTS)
         while True:
             if (self.step - first) % CLOCK == 0:
@@ -191,6 +199,9 @@ class Trainer:
                 if self.here.first:
                     now = time.monotonic() - start
                     print(f"step {self.step} {now:.0f} s, waited {waited:.0f} s, loss {mean:.4f}", flush=True)
+                    if now + start - saved > save_every:
+                        self.save(log)
+                        saved = time.monotonic()
 
     def save(self, log: list[tuple[int, float]]) -> None:
         """Write averaged and last weights in shards, the log, and the whole state for an immediate resume."""
@@ -220,6 +231,7 @@ def main() -> None:
         "--decay", type=float, default=0.0, help="share of the time over which the rate falls, at the end"
     )
     parser.add_argument("--pace", type=float, default=1.0, help="factor on the learning rates, for small batches")
+    parser.add_argument("--save-every", type=float, default=180, help="seconds between two saves on the way")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--samples", type=int, default=384, help="held-out samples a condition at the end; 0: none")
     parser.add_argument("--score-seconds", type=float, default=60, help="time limit on the scores at the end")
@@ -232,7 +244,7 @@ def main() -> None:
     trainer = Trainer(here, args.out, encoder, args.batch, args.workers, args.seed)
     if args.resume is not None:
         trainer.resume(args.resume)
-    log = trainer.train(args.seconds, args.opening, args.decay, args.pace, started_ago())
+    log = trainer.train(args.seconds, args.opening, args.decay, args.pace, started_ago(), args.save_every)
     if here.first:
         trainer.save(log)
         if args.samples:
