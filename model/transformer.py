@@ -239,7 +239,7 @@ class VideoTransformer(nn.Module):
     def patchify(self, latents: torch.Tensor) -> torch.Tensor:
         """Embed latents as tokens ``[batch, frames, tokens a frame, dim]``."""
         tokens = self.patch_embedding(latents.transpose(1, 2).to(self.patch_embedding.weight.dtype))
-        return torch.flatten(tokens.permute(0, 2, 3, 4, 1), 2, 3)
+        return torch.flatten(tokens.permute(0, 2, 3, 4, 1), 2, 3).contiguous()
 
     def unpatchify(self, tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """Turn projected tokens ``[batch, frames, tokens, patch * channels]`` into latents."""

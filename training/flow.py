@@ -55,12 +55,17 @@ def pick(text: TextContext, rows: torch.Tensor) -> TextContext:
     return TextContext(keys, values, text.mask.index_select(0, rows))
 
 
+@torch.no_grad()
+def token_states(encoder: SentenceEncoder, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the frozen states ``[texts, tokens, 384]`` of prompts: token ids and their mask ``[texts, tokens]``."""
+    # Four axes, because a mask of two is looked at by the host, which then waits for the device.
+    states: torch.Tensor = encoder.model(input_ids=ids, attention_mask=mask[:, None, None, :]).last_hidden_state
+    return states
+
+
 def read_texts(net: SketchNet, encoder: SentenceEncoder, ids: torch.Tensor, mask: torch.Tensor) -> TextContext:
     """Encode prompts: token ids and their mask ``[texts, tokens]``."""
-    with torch.no_grad():
-        # Four axes, because a mask of two is looked at by the host, which then waits for the device.
-        states = encoder.model(input_ids=ids, attention_mask=mask[:, None, None, :]).last_hidden_state
-    return net.read(states, mask)
+    return net.read(token_states(encoder, ids, mask), mask)
 
 
 def write_context(

@@ -205,11 +205,16 @@ def make_sample(
 
 
 def collate_texts(samples: list[Sample], encoder: SentenceEncoder) -> dict[str, torch.Tensor]:
-    """Describe the prompts of a batch: tokens of the distinct ones, and which of them each frame has (``owner``)."""
+    """Describe the prompts of a batch: tokens of the distinct ones, and which of them each frame has (``owner``).
+
+    Few shapes occur, so that work on them can be recorded and replayed: tokens are padded to a multiple of 32, and the
+    first text is repeated until their number is a multiple of two thirds of the samples'.
+    """
     texts: dict[str, int] = {}
     owner = [[texts.setdefault(s.text(m.scene), len(texts)) for m in s.context + s.target] for s in samples]
-    ids, mask = encoder.tokenize(list(texts), MAX_TOKENS)
-    extra = -ids.shape[1] % 8
+    distinct = list(texts)
+    ids, mask = encoder.tokenize(distinct + distinct[:1] * (-len(distinct) % -(-2 * len(samples) // 3)), MAX_TOKENS)
+    extra = -ids.shape[1] % 32
     return {
         "owner": torch.tensor(owner),
         "ids": torch.nn.functional.pad(ids, (0, extra)),

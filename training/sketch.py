@@ -13,6 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,8 +24,9 @@ from memreel.model.sketch.net import LAYOUT, SHIFT, SketchNet
 from memreel.model.sketch.weights import load_codec, load_net, save_shards
 from memreel.training.device import Easel, Gradients, Place, agree, compile_pieces, join, started_ago
 from memreel.training.evaluate import Evaluator
-from memreel.training.flow import layout_times, pick, read_texts, turn, write_context
+from memreel.training.flow import layout_times, pick, token_states, turn, write_context
 from memreel.training.muon import StackedMuon
+from memreel.training.replay import Replayed, Tensors
 from memreel.training.samples import LAYOUTS, Batches, Layouts
 
 DRAWS = 4
@@ -57,6 +59,8 @@ class Trainer:
         self.mark: Callable[[str], object] = str
         """Called with the name of each part of a step once it has been issued; does nothing here."""
         self.gradients = Gradients(self.net.parameters())
+        self.mixed = partial(torch.autocast, here.device.split(":")[0], torch.bfloat16)
+        self.replayed = Replayed(self.learn, here.device)
         named = dict(self.net.named_parameters())
         inner = {n for n, p in named.items() if p.ndim == 2 and (".blocks." in n or ".layers." in n)}
         self.optimizers: list[torch.optim.Optimizer] = [
@@ -84,46 +88,57 @@ class Trainer:
         self.net.load_state_dict(raw)
         self.ema = {k: v.to(self.here.device, copy=True) for k, v in averaged.items()}
 
-    def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the weighted velocity error of one batch."""
-        device, cast = self.here.device, self.here.device.split(":")[0]
+    @torch.no_grad()
+    def prepare(self, batch: Tensors) -> Tensors:
+        """Paint and encode a batch of `samples.collate`, read its texts and draw its noise: what `learn` needs."""
+        device, dice = self.here.device, self.noise
         batch = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
         pictures, masks = self.easel(batch)
         self.mark("paint")
-        with torch.autocast(cast, torch.bfloat16):
-            with torch.no_grad():
-                latents = self.codec.encode(pictures).float()
+        with self.mixed():
+            latents = self.codec.encode(pictures).float()
             self.mark("encode")
-            count, frames = latents.shape[0], latents.shape[1] - 3
-            owner = batch["owner"]
-            text = read_texts(self.net, self.encoder, batch["ids"], batch["mask"])
+            states = token_states(self.encoder, batch["ids"], batch["mask"])
             self.mark("text")
-            past = latents[:, :-3]
-            worn = 0.15 * torch.rand(count, 1, 1, 1, 1, device=device, generator=self.noise)
-            past = past + worn * torch.randn(past.shape, device=device, generator=self.noise)
-            context = write_context(self.net, past, text, owner[:, :-3], layout_times(frames))
-            self.mark("context")
-            target = latents[:, -3:].repeat_interleave(DRAWS, 0)
-            grid = torch.arange(DRAWS, device=device).repeat(count)
-            u = (grid + torch.rand(count * DRAWS, device=device, generator=self.noise)) / DRAWS
-            sigma = shifted(u, SHIFT).view(-1, 1, 1, 1, 1)
-            noise = torch.randn(target.shape, device=device, generator=self.noise)
-            timesteps = (sigma * 1000.0).view(-1, 1).expand(-1, 3)
-            governing = pick(text, owner[:, -1])
-            velocity = self.net.transformer(
-                mix(target, noise, sigma), timesteps, governing, turn(LAYOUT.current(), device), context
-            )
-        weight = figure_weight(masks[:, -12:].float()).repeat_interleave(DRAWS, 0)
-        loss: torch.Tensor = ((velocity - (noise - target)).square() * weight).mean()
-        self.mark("draws")
-        return loss
+        past, target = latents[:, :-3], latents[:, -3:].repeat_interleave(DRAWS, 0)
+        worn = 0.15 * torch.rand(len(past), 1, 1, 1, 1, device=device, generator=dice)
+        grid = torch.arange(DRAWS, device=device).repeat(len(past))
+        return {
+            "past": past + worn * torch.randn(past.shape, device=device, generator=dice),
+            "target": target,
+            "noise": torch.randn(target.shape, device=device, generator=dice),
+            "sigma": shifted((grid + torch.rand(len(target), device=device, generator=dice)) / DRAWS, SHIFT),
+            "weight": figure_weight(masks[:, -12:].float()).repeat_interleave(DRAWS, 0),
+            "states": states,
+            "mask": batch["mask"],
+            "owner": batch["owner"],
+        }
 
-    def update(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Take one step; returns the loss."""
-        loss = self.loss(batch)
+    def learn(self, given: Tensors) -> torch.Tensor:
+        """Write the gradients of the weighted velocity error of a prepared batch; returns the error."""
+        past, target, owner = given["past"], given["target"], given["owner"]
+        sigma = given["sigma"].view(-1, 1, 1, 1, 1)
         self.gradients.clear()
+        with self.mixed():
+            text = self.net.read(given["states"], given["mask"])
+            context = write_context(self.net, past, text, owner[:, :-3], layout_times(past.shape[1]))
+            velocity = self.net.transformer(
+                mix(target, given["noise"], sigma),
+                (given["sigma"] * 1000.0).view(-1, 1).expand(-1, 3),
+                pick(text, owner[:, -1]),
+                turn(LAYOUT.current(), self.here.device),
+                context,
+            )
+        loss: torch.Tensor = ((velocity - (given["noise"] - target)).square() * given["weight"]).mean()
         loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
-        self.mark("backward")
+        return loss.detach()
+
+    def update(self, batch: Tensors) -> torch.Tensor:
+        """Take one step; returns the loss."""
+        given = self.prepare(batch)
+        self.mark("noise")
+        loss = self.replayed(given)
+        self.mark("learn")
         self.gradients.average(self.here.world)
         self.gradients.clip(1.0)
         self.mark("average")
@@ -134,9 +149,9 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.ema.values()), list(self.net.state_dict().values()), 1 - keep)
         self.mark("optimiser")
-        return loss.detach()
+        return loss
 
-    def batches(self, layouts: Layouts) -> Iterator[dict[str, torch.Tensor]]:
+    def batches(self, layouts: Layouts) -> Iterator[Tensors]:
         """Start the workers and return their endless batches."""
         data = Batches(self.batch, self.seed * 1000 + self.step * 10 + self.here.rank, self.encoder.tokenizer, layouts)
         return iter(

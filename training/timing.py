@@ -1,7 +1,7 @@
 """Times the parts of a training step: ``python -m memreel.training.timing --weights DIR [--batch 96] [--kernels]``.
 
-Prints milliseconds a step for waiting, painting, encoding, texts, context, draws, backward, averaging and optimisers,
-over steps of the full context after a few that compile. Also starts under torchrun; then the first process prints.
+Prints milliseconds a step for waiting, painting, encoding, texts, noise, learning, averaging and optimisers, over steps
+of the full context after a few that compile and record. Also starts under torchrun; then the first process prints.
 """
 
 from __future__ import annotations

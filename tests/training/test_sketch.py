@@ -40,7 +40,7 @@ def test_two_steps_run_and_are_gone_on_from(folder: Path, monkeypatch: pytest.Mo
     batch = collate([make_sample(Random(2), (3, 0, 0))], run.encoder)
     losses = [float(run.update(batch)) for _ in range(2)]
     assert all(0.0 < loss < 20.0 for loss in losses)
-    assert parts[:8] == ["paint", "encode", "text", "context", "draws", "backward", "average", "optimiser"]
+    assert parts[:7] == ["paint", "encode", "text", "noise", "learn", "average", "optimiser"]
     after = run.net.state_dict()
     assert all(not torch.equal(before[n], after[n]) for n in before if "blocks" in n and n.endswith("q.weight"))
     run.save([(2, losses[1])])
