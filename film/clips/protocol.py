@@ -1,6 +1,6 @@
 """What every clip model offers: say what it can do, say what a clip would cost, make the clip.
 
-A `ClipModel` turns one `ClipRequest` into one video file. The local stream, a hosted provider, and a router over several
+A `ClipModel` turns one `ClipRequest` into one video file. The local stream, a hosted provider, and a router over many
 of them are all clip models; the film asks one of them and does not know which. None of them knows of scenes, plans, the
 bank or LangGraph: references are pictures with words, chosen by the caller.
 
@@ -111,7 +111,7 @@ class Capabilities:
 
 
 class ClipModel(Protocol):
-    """Makes clips. Shared by a film's segments; safe to call from several threads unless its docstring says otherwise."""
+    """Makes clips. One model serves all segments of a film, from several threads unless its notes say otherwise."""
 
     name: str
 
