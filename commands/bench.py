@@ -1,0 +1,46 @@
+"""``memreel bench``: what memreel does, measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memreel.commands.terminal import Config, Json, Settings
+
+bench = typer.Typer(help="Measure what memreel does; parts and figures are described in docs/benchmarks.md.")
+
+
+@bench.command("recall")
+def bench_recall(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the account.")] = Path("runs/recall"),
+    config: Config = "sketch",
+    settings: Settings = None,
+    full: Annotated[bool, typer.Option("--full", help="All 240 scripts instead of 20.")] = False,
+    scripts: Annotated[int | None, typer.Option(help="Another number of scripts.")] = None,
+    strategies: Annotated[
+        str | None, typer.Option(help="Comma-separated, such as identity,identity+enrich,none; all if not given.")
+    ] = None,
+    controls: Annotated[bool, typer.Option("--controls", help="Add gold IDs, fewer frames, altered memory.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the scripts.")] = 0,
+    held_out: Annotated[bool, typer.Option("--held-out", help="Names and colour words unseen in training.")] = False,
+    jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
+    json_: Json = False,
+) -> None:
+    """Measure whether people who come back are themselves, strategy by strategy."""
+    from memreel.benchmarks.recall import command
+
+    command(
+        out,
+        config,
+        settings or (),
+        full=full,
+        scripts=scripts,
+        strategies=strategies,
+        controls=controls,
+        seed=seed,
+        held_out=held_out,
+        jobs=jobs,
+        as_json=json_,
+    )

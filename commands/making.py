@@ -1,0 +1,126 @@
+"""Making one video for a command: what is refused before, the display while it goes, what became of it after.
+
+Shared by every command that renders. Heavy modules are imported inside the functions.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from memreel.commands.terminal import console, one_line, say
+from memreel.errors import MemreelError, UserError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from memreel.configs import RunConfig
+    from memreel.script import Script
+
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+
+def require_free(script: Script, out: Path, config: RunConfig, force: bool) -> None:
+    """Refuse a folder that cannot take the run, before anything is made."""
+    from memreel.graph.same import require_same
+    from memreel.output.run_folder import RunFolder
+
+    folder = RunFolder(out / script.video_id)
+    folder.require_free()
+    if force or not folder.exists():
+        return
+    if folder.finished() and folder.report.exists():
+        raise UserError(f"{folder.path} already holds a finished run; choose another --out, or --force to replace it")
+    require_same(folder, config, prompts=script.prompts)
+
+
+def require_usable(config: RunConfig) -> None:
+    """Load what the runs will use, so that settings that cannot work are refused before anything is made."""
+    import memreel.model
+    from memreel.agent.reading import prompt_reader
+
+    model = memreel.model.load(config.model)
+    prompt_reader(config.agent)
+    if config.memory.slots > model.memory_slots:
+        raise UserError(
+            f"memory.slots={config.memory.slots}: {model.name} attends to {model.memory_slots} memory frames at most; "
+            f"set it to {model.memory_slots} or less"
+        )
+
+
+def make(script: Script, out: Path, config: RunConfig, force: bool, stop: list[int]) -> dict[str, Any]:
+    """Make one video; a model's or the disk's failure, or a signal in ``stop``, becomes the result's status."""
+    import time
+
+    from memreel.output.progress import RunProgress
+
+    path = out / script.video_id
+    result: dict[str, Any] = {"id": script.video_id, "status": "failed", "path": str(path), "video_seconds": 0.0}
+    began = time.perf_counter()
+    try:
+        with RunProgress(console(stderr=True), script.video_id, len(script.prompts)) as progress:
+            from memreel.graph.render import render
+            from memreel.graph.same import made_by
+            from memreel.output.run_folder import RunFolder
+
+            if not force and made_by(folder := RunFolder(path)):
+                progress.catch_up(folder.read_events())
+            with closing(render(script, out, config, resume=not force)) as events:  # type: ignore[type-var]
+                for rendered in events:
+                    progress.update(rendered.event)
+                    if rendered.event["type"] == "done":
+                        result |= _made(path, rendered.event)
+                    elif stop:
+                        raise KeyboardInterrupt
+    except UserError:
+        raise
+    except MemreelError as error:
+        result["error"] = one_line(error)
+        say(f"memreel: {script.video_id}: {result['error']}")
+    except KeyboardInterrupt:
+        result["status"] = "interrupted"
+    result["seconds"] = round(time.perf_counter() - began, 3)
+    if result["video_seconds"]:
+        result["ratio"] = round(result["video_seconds"] / result["seconds"], 3)
+    return result
+
+
+def _made(path: Path, done: dict[str, Any]) -> dict[str, Any]:
+    from memreel.output.run_folder import RunFolder
+
+    folder = RunFolder(path)
+    facts = folder.read_json(folder.run)
+    return {
+        "status": "done",
+        "video": str(folder.video),
+        "report": str(folder.report),
+        "memory_bank": str(folder.memory_bank),
+        "llm_agent": str(folder.llm_agent),
+        "chunks": done["chunks"],
+        "pictures": done["pictures"],
+        "video_seconds": facts["video_seconds"],
+        "seed": facts["seed"],
+        "reader": facts["reader"],
+    }
+
+
+@contextmanager
+def stoppable() -> Iterator[list[int]]:
+    """Let the first Ctrl-C or SIGTERM be noted in the list given, to stop after the chunk; the second one strikes."""
+    stop: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if stop:
+            raise KeyboardInterrupt
+        stop.append(number)
+        say("memreel: stopping after this chunk, the same command goes on from there (Ctrl-C again: at once)")
+
+    earlier = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
