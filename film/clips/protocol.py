@@ -48,6 +48,9 @@ class ClipRequest:
     ``first_frame`` asks for a continuation of the picture (the last one of the clip before); ``references`` (best
     first) for the likeness of what they show. A model that cannot do both at once honours ``first_frame``, and says so
     in an event. ``style`` is the plan's visual style, for routing only: it already stands in ``prompt``.
+
+    ``plain`` is the prompt without camera, light and style, for a model that knows only what happens. ``after`` is the
+    key of the clip before it in the film, for a model that keeps a stream and goes on from there.
     """
 
     key: str
@@ -60,6 +63,8 @@ class ClipRequest:
     references: tuple[Reference, ...] = ()
     quality: Quality = "standard"
     style: str = ""
+    plain: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True)
