@@ -100,7 +100,8 @@ class Capabilities:
 
     ``seconds`` are the clip lengths on offer: (shortest, longest), or every length if ``lengths`` is given.
     ``prompt_units`` counts UTF-16 code units. ``references`` is the most pictures in one request (0: none), and
-    ``references_with_first_frame`` whether they may stand beside a first frame.
+    ``references_with_first_frame`` whether they may stand beside a first frame. ``at_once``
+    is how many clips may be under way at the same time.
     """
 
     seconds: tuple[float, float]
@@ -113,6 +114,7 @@ class Capabilities:
     last_frame: bool = False
     sound: bool = False
     seed: bool = False
+    at_once: int = 3
 
 
 class ClipModel(Protocol):
