@@ -19,6 +19,7 @@ from memreel.agent.reading import (
     MOST_ENTITIES,
     Candidates,
     ParsedEntity,
+    Reading,
 )
 from memreel.memory.records import BankState, CastMember, Entity, Kind
 
@@ -47,13 +48,9 @@ class Analyst:
 
     name = "analyst"
 
-    def __init__(self) -> None:
-        self.read_by = self.name
-        self.notes: list[str] = []
-
-    def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> list[ParsedEntity]:  # noqa: ARG002
-        """Return the prompt's entities in order of first mention."""
-        self.notes = []
+    def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> Reading:  # noqa: ARG002
+        """Read a prompt's entities."""
+        notes: list[str] = []
         cast = known_cast(bank)
         discourse = read(prompt, _names(bank), _genders(cast))
         resolved: dict[int, int] = {}
@@ -84,8 +81,8 @@ class Analyst:
                 entities.append((waiting.position, parsed))
         entities.sort(key=lambda item: item[0])
         if len(entities) > MOST_ENTITIES:
-            self.notes.append(f"{len(entities)} entities; the first {MOST_ENTITIES} were kept")
-        return [entity for _, entity in entities[:MOST_ENTITIES]]
+            notes.append(f"{len(entities)} entities; the first {MOST_ENTITIES} were kept")
+        return Reading([entity for _, entity in entities[:MOST_ENTITIES]], self.name, notes)
 
     def match(
         self,

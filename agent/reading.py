@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import TypedDict
@@ -17,6 +18,7 @@ from typing_extensions import TypedDict
 from memreel.memory.records import BankState, Entity, Kind
 
 if TYPE_CHECKING:
+    from memreel.agent.llm import Chat
     from memreel.configs.schema import AgentConfig
 
 
@@ -56,23 +58,56 @@ class ParsedEntity(TypedDict):
     new: bool
 
 
+class ChatCall(TypedDict):
+    """One chat request: how long it took, what it cost, how it ended ("ok", "invalid", or a kind of error)."""
+
+    model: str
+    seconds: float
+    input_tokens: int
+    output_tokens: int
+    outcome: str
+
+
+@dataclass
+class Reading:
+    """A prompt as read.
+
+    ``entities`` are in order of first mention. ``read_by`` is the reader itself, or "analyst" where it stood in;
+    ``notes`` say what a record should keep: retries, who stood in for whom, what was left out. ``calls`` are the chat
+    requests made. None of them ever carries a secret.
+    """
+
+    entities: list[ParsedEntity]
+    read_by: str
+    notes: list[str] = field(default_factory=list)
+    calls: list[ChatCall] = field(default_factory=list)
+
+
 class PromptReader(Protocol):
-    """Reads prompts: the analyst or a chat model."""
+    """Reads prompts: the analyst or a chat model. Its methods may be called by several threads."""
 
     name: str
     """"analyst", or the chat model's name."""
 
-    read_by: str
-    """Who did the last `parse`: the reader itself, or "analyst" when it stood in."""
-
-    notes: list[str]
-    """What happened in the last `parse` that a record should keep: retries, who stood in for whom. Never a secret."""
-
-    def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> list[ParsedEntity]:
-        """Return the prompt's entities in order of first mention."""
+    def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> Reading:
+        """Read a prompt's entities."""
 
     def match(self, prompt: str, parsed: list[ParsedEntity], bank: BankState, candidates: Candidates) -> list[Entity]:
         """Give every parsed entity a global ID: a cast member's, or the next free number."""
+
+
+def chat_model(config: AgentConfig) -> Chat | None:
+    """Return the chat model that is named in the configuration or by ``MEMREEL_LLM_MODEL``, or ``None``.
+
+    Raises:
+        UserError: it cannot be used: no key and no address of a server, or its package is not installed.
+    """
+    model = config.model or os.environ.get("MEMREEL_LLM_MODEL")
+    if not model:
+        return None
+    from memreel.agent.llm import Chat
+
+    return Chat(model, config)
 
 
 def prompt_reader(config: AgentConfig) -> PromptReader:
@@ -84,13 +119,10 @@ def prompt_reader(config: AgentConfig) -> PromptReader:
     Raises:
         UserError: a chat model is named, but there is neither a key for the provider nor the address of a server.
     """
-    model = config.model or os.environ.get("MEMREEL_LLM_MODEL")
-    if model:
+    if chat := chat_model(config):
         from memreel.agent.chat import ChatReader
 
-        return ChatReader(
-            model, config.base_url or os.environ.get("MEMREEL_LLM_BASE_URL"), config.timeout_s, config.retries
-        )
+        return ChatReader(chat)
     from memreel.agent.analyst import Analyst
 
     return Analyst()

@@ -126,7 +126,7 @@ def play(reader: PromptReader, prompts: Sequence[str]) -> tuple[BankState, list[
     bank, told = empty_bank(), []
     for number, text in enumerate(prompts, 1):
         search = candidates_of(bank)
-        entities = reader.match(text, reader.parse(text, bank, search), bank, search)
+        entities = reader.match(text, reader.parse(text, bank, search).entities, bank, search)
         bank = register(bank, number, text, entities)
         told.append(entities)
     return bank, told

@@ -28,6 +28,7 @@ from memreel.agent.enrich import enrich
 from memreel.agent.reading import PromptReader, prompt_reader
 from memreel.configs.schema import RunConfig
 from memreel.errors import MemreelError, StoreError
+from memreel.graph.ahead import LookAhead
 from memreel.graph.latents import log_of, write_latents
 from memreel.graph.record import agent_json, run_json
 from memreel.graph.state import ChunkRef, MemreelState, before_first_prompt
@@ -92,6 +93,7 @@ class Session:
         self._began = time.perf_counter()
         self._pending: dict[str, float] = {}
         self._prompt: tuple[int, str] | None = None
+        self._ahead = LookAhead(lambda prompt, bank: self.reader.parse(prompt, bank, self._candidates(bank)))
 
     @classmethod
     def start(
@@ -173,11 +175,26 @@ class Session:
         return before_first_prompt(video_id, prompts, self.id, self.logged)
 
     def parse(self, state: MemreelState) -> MemreelState:
-        """Move on to the next prompt and read it: who and what is in it, not yet who is who."""
+        """Move on to the next prompt and read it: who and what is in it, not yet who is who.
+
+        A prompt that was known while the one before it rendered has been read meanwhile.
+        """
         bank, number = state["bank"], state["prompt_id"] + 1
         with self._timed("parse"):
-            parsed = self.reader.parse(state["prompts"][number - 1], bank, self._candidates(bank))
-        return {"prompt_id": number, "chunk_id": 0, "chunks": self.config.chunks_per_prompt, "parsed": parsed}
+            made = self._ahead.take(state["prompts"][number - 1], bank)
+        return {
+            "prompt_id": number,
+            "chunk_id": 0,
+            "chunks": self.config.chunks_per_prompt,
+            "parsed": made.reading.entities,
+            "reading": {
+                "by": made.reading.read_by,
+                "seconds": round(made.seconds, 6),
+                "waited": round(made.waited, 6),
+                "notes": made.reading.notes,
+                "calls": made.reading.calls,
+            },
+        }
 
     def match(self, state: MemreelState) -> MemreelState:
         """Give each entity its global ID and enter all of them, and the prompt, into the bank."""
@@ -189,7 +206,7 @@ class Session:
 
     def retrieve(self, state: MemreelState) -> MemreelState:
         """Choose what the prompt starts with: its memory frames and its enriched text. Logs the prompt."""
-        prompt, entities = _prompt(state), state["entities"]
+        prompt, entities, reading = _prompt(state), state["entities"], state["reading"]
         with self._timed("retrieve"):
             bank = self.bank.retrieve(state["bank"], state["prompt_id"])
             text = enrich(prompt, entities, bank["cast"]) if self.config.prompt.enrich else prompt
@@ -200,11 +217,12 @@ class Session:
             "text": text,
             "entities": entities,
             "memory": bank["memory"],
-            "reader": self.reader.read_by,
+            "reader": reading["by"],
+            "read_in": reading["seconds"],
+            "waited": reading["waited"],
             "seconds": self._lap(),
         }
-        if self.reader.notes:
-            event["notes"] = list(self.reader.notes)
+        event |= {key: reading[key] for key in ("notes", "calls") if reading[key]}
         self.emit(event)
         return {"bank": bank, "text": text, "logged": self.logged}
 
@@ -216,6 +234,8 @@ class Session:
             StoreError: a memory frame cannot be read, or the disk is full.
         """
         index, current = state["index"], (state["prompt_id"], state["text"])
+        if state["prompt_id"] < len(state["prompts"]):
+            self._ahead.expect(state["prompts"][state["prompt_id"]], state["bank"])
         with self._timed("bank"):
             memory = self.bank.frames(state["bank"])
         if self._prompt != current:
@@ -317,7 +337,7 @@ class Session:
     def who(self, prompt: str, bank: BankState) -> list[Entity]:
         """Say who and what a prompt speaks of, by global ID; nothing is registered."""
         candidates = self._candidates(bank)
-        return self.reader.match(prompt, self.reader.parse(prompt, bank, candidates), bank, candidates)
+        return self.reader.match(prompt, self.reader.parse(prompt, bank, candidates).entities, bank, candidates)
 
     def recall(self, bank: BankState, entities: Sequence[Entity]) -> list[Frame]:
         """Return the memory frames that a prompt with these entities would start with, best first."""

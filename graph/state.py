@@ -12,7 +12,7 @@ from typing import NotRequired
 
 from typing_extensions import TypedDict
 
-from memreel.agent.reading import ParsedEntity
+from memreel.agent.reading import ChatCall, ParsedEntity
 from memreel.memory.records import BankState, Entity, empty_bank
 
 
@@ -22,6 +22,16 @@ class ChunkRef(TypedDict):
     index: int
     prompt_id: int
     chunk_id: int
+
+
+class ReadingRecord(TypedDict):
+    """How the current prompt was read: by whom, in how many seconds, how many of them the video had to wait."""
+
+    by: str
+    seconds: float
+    waited: float
+    notes: list[str]
+    calls: list[ChatCall]
 
 
 class MemreelInput(TypedDict):
@@ -42,6 +52,7 @@ class MemreelState(TypedDict, total=False):
         chunk_id: chunks of the current prompt that are finished, each with its latents in the run folder.
         chunks: chunks that the current prompt is to have.
         index: chunks of the video that are finished.
+        reading: how the current prompt was read.
         parsed: the current prompt's entities as read, before they have global IDs.
         entities: the current prompt's entities with global IDs.
         text: what the video model is given for the current prompt (enriched).
@@ -60,6 +71,7 @@ class MemreelState(TypedDict, total=False):
     chunk_id: int
     chunks: int
     index: int
+    reading: ReadingRecord
     parsed: list[ParsedEntity]
     entities: list[Entity]
     text: str
@@ -82,6 +94,7 @@ def before_first_prompt(video_id: str, prompts: Sequence[str], session_id: str, 
         "chunks": 0,
         "index": 0,
         "bank": empty_bank(),
+        "reading": {"by": "", "seconds": 0.0, "waited": 0.0, "notes": [], "calls": []},
         "parsed": [],
         "entities": [],
         "text": "",

@@ -2,11 +2,13 @@
 
 The index holds nothing of its own: it is handed the rows (key, text) at every search and rebuilds itself only when they
 changed, embedding only texts that were not among the rows before. So the truth stays in the bank's state, a forked or
-resumed state needs no index file, and asking again costs one search. It knows nothing of casts or prompts.
+resumed state needs no index file, and asking again costs one search. Several threads may ask. It knows nothing of casts
+or prompts.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +36,7 @@ class TextIndex:
         self._rows: tuple[tuple[int, str], ...] = ()
         self._vectors: dict[str, npt.NDArray[np.float32]] = {}
         self._index: Any = None
+        self._lock = threading.Lock()
         self.builds = 0
         """How often the index was built: once for each new set of rows."""
 
@@ -41,10 +44,12 @@ class TextIndex:
         """Return for each query the ``k`` most similar keys as (key, cosine similarity), best first."""
         if not rows or not queries or k < 1:
             return [[] for _ in queries]
-        if tuple(rows) != self._rows:
-            self._rebuild(tuple(rows))
+        with self._lock:
+            if tuple(rows) != self._rows:
+                self._rebuild(tuple(rows))
+            index = self._index
         vectors = np.ascontiguousarray(self._embed(queries), dtype=np.float32)
-        similarities, keys = self._index.search(vectors, len(rows))
+        similarities, keys = index.search(vectors, len(rows))
         return [_best_of_each(keys[i], similarities[i])[:k] for i in range(len(queries))]
 
     def _rebuild(self, rows: tuple[tuple[int, str], ...]) -> None:

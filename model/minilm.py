@@ -7,6 +7,7 @@ they are used; nothing is downloaded. One encoder a process, loaded at first use
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -56,6 +57,7 @@ class SentenceEncoder:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         self.device = device
+        self._lock = threading.Lock()  # a tokenizer's settings cannot change while another thread uses it
         self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.model: Any = BertModel.from_pretrained(
@@ -65,8 +67,9 @@ class SentenceEncoder:
 
     def tokenize(self, texts: Sequence[str], max_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token ids and mask, both ``[texts, tokens]``, cut at ``max_tokens`` and padded to the longest."""
-        self.tokenizer.enable_truncation(max_tokens)
-        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+        with self._lock:
+            self.tokenizer.enable_truncation(max_tokens)
+            rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
         longest = max(len(row) for row in rows)
         ids = torch.zeros(len(rows), longest, dtype=torch.long)
         mask = torch.zeros(len(rows), longest, dtype=torch.bool)

@@ -7,6 +7,7 @@ they are kept.
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from memreel.agent.reading import ChatCall
 from memreel.memory.records import Entity
 
 
@@ -36,7 +37,9 @@ class RunEvent(TypedDict):
 class PromptEvent(TypedDict):
     """A prompt has been read: who is in it, the text for the video model, the memory it starts with.
 
-    ``prompt`` is the user's text, ``text`` the enriched one.
+    ``prompt`` is the user's text, ``text`` the enriched one. ``reader`` is who read it, in ``read_in`` seconds, of
+    which the video had to wait for ``waited``: a prompt that is known in time is read while the one before it renders.
+    ``notes`` say what went otherwise than usual, ``calls`` what chat requests cost.
     """
 
     type: Literal["prompt"]
@@ -46,6 +49,10 @@ class PromptEvent(TypedDict):
     entities: list[Entity]
     memory: list[str]
     reader: str
+    read_in: float
+    waited: float
+    notes: NotRequired[list[str]]
+    calls: NotRequired[list[ChatCall]]
     seconds: dict[str, float]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from memreel.agent.enrich import enrich
-from memreel.agent.reading import Candidates, ParsedEntity, PromptReader, prompt_reader
+from memreel.agent.reading import Candidates, ParsedEntity, PromptReader, Reading, prompt_reader
 from memreel.benchmarks.recallbench.scripts import BenchScript
 from memreel.benchmarks.recallbench.strategies import STRATEGIES, Oracle, PromptAttention, Variant
 from memreel.configs.schema import MemoryConfig, RunConfig
@@ -44,19 +44,19 @@ class Film:
 class GoldReader:
     """Reads prompts off the schedule: entities, attributes and IDs are right by definition."""
 
-    name = read_by = "gold"
+    name = "gold"
 
     def __init__(self, script: BenchScript) -> None:
-        self.notes: list[str] = []
         self._story = script.story
 
-    def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> list[ParsedEntity]:
+    def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> Reading:
         """Return who and what is in the next prompt."""
         del prompt, candidates
-        return [
+        entities: list[ParsedEntity] = [
             {"entity": e["entity"], "kind": e["kind"], "attrs": e["attrs"], "same_as": e["global_id"], "new": False}
             for e in self._entities(len(bank["prompts"]))
         ]
+        return Reading(entities, self.name)
 
     def match(self, prompt: str, parsed: list[ParsedEntity], bank: BankState, candidates: Candidates) -> list[Entity]:
         """Return them with the schedule's IDs."""
@@ -114,7 +114,7 @@ def shoot(
         born: dict[int, tuple[int, int]] = {}
         for number, prompt in enumerate(script.prompts, 1):
             candidates = _candidates(bank, state)
-            entities = reader.match(prompt, reader.parse(prompt, state, candidates), state, candidates)
+            entities = reader.match(prompt, reader.parse(prompt, state, candidates).entities, state, candidates)
             state = bank.retrieve(bank.register(state, number, prompt, entities), number)
             text = enrich(prompt, entities, state["cast"]) if variant.enrich else prompt
             stream.set_prompt(text)

@@ -190,9 +190,9 @@ def test_fifty_people_in_one_prompt_are_cut_with_a_note() -> None:
     people = [f"a {trade} in a {colour} coat" for colour in colours for trade in trades]
     reader = Analyst()
     bank = empty_bank()
-    parsed = reader.parse(", ".join(people) + " dance.", bank, candidates_of(bank))
-    assert len(parsed) == 24
-    assert "the first 24 were kept" in reader.notes[0]
+    reading = reader.parse(", ".join(people) + " dance.", bank, candidates_of(bank))
+    assert len(reading.entities) == 24
+    assert "the first 24 were kept" in reading.notes[0]
 
 
 def test_orders_in_a_prompt_are_only_text() -> None:
@@ -205,7 +205,7 @@ def test_an_edited_cast_is_obeyed() -> None:
     bank = register(empty_bank(), 1, "Mia waves.", [mia])
     search = candidates_of(bank)
     reader = Analyst()
-    parsed = reader.parse("Mia meets Tom.", bank, search)
+    parsed = reader.parse("Mia meets Tom.", bank, search).entities
     found = reader.match("Mia meets Tom.", parsed, bank, search)
     assert [(entity["entity"], entity["global_id"]) for entity in found] == [("Mia", 7), ("Tom", 8)]
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chat_server import Drop, Hang, Status, Text, Tool, entities, serve
 
 from memreel.agent.chat import CORRECTIONS, ChatReader
-from memreel.agent.reading import prompt_reader
+from memreel.agent.llm import Chat
+from memreel.agent.reading import Candidates, Reading, prompt_reader
 from memreel.benchmarks.cast import candidates_of
 from memreel.configs.schema import AgentConfig
 from memreel.errors import UserError
@@ -31,7 +32,7 @@ PROMPT = "Mia, a young woman with red hair, walks in."
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr("memreel.agent.chat.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("memreel.agent.llm.FIRST_PAUSE_S", 0.01)
 
 
 def bank_with_mia() -> BankState:
@@ -39,13 +40,23 @@ def bank_with_mia() -> BankState:
     return register(empty_bank(), 1, PROMPT, [mia])
 
 
-def read(reader: ChatReader, prompt: str, bank: BankState) -> list[Entity]:
+class Asked(ChatReader):
+    """A chat reader that remembers its last reading."""
+
+    last = Reading([], "nobody")
+
+    def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> Reading:
+        self.last = super().parse(prompt, bank, candidates)
+        return self.last
+
+
+def read(reader: Asked, prompt: str, bank: BankState) -> list[Entity]:
     search = candidates_of(bank)
-    return reader.match(prompt, reader.parse(prompt, bank, search), bank, search)
+    return reader.match(prompt, reader.parse(prompt, bank, search).entities, bank, search)
 
 
-def reader_at(url: str, timeout_s: float = 5.0, retries: int = 2) -> ChatReader:
-    return ChatReader("judge-1", url, timeout_s, retries)
+def reader_at(url: str, timeout_s: float = 5.0, retries: int = 2) -> Asked:
+    return Asked(Chat("judge-1", AgentConfig(base_url=url, timeout_s=timeout_s, retries=retries)))
 
 
 def test_a_tool_call_becomes_entities_with_ids() -> None:
@@ -54,8 +65,8 @@ def test_a_tool_call_becomes_entities_with_ids() -> None:
         reader = reader_at(server.base_url)
         found = read(reader, "She opens a red notebook.", bank_with_mia())
     assert [(e["entity"], e["global_id"]) for e in found] == [("Mia", 1), ("notebook", 2)]
-    assert (reader.read_by, reader.notes) == ("judge-1", [])
-    assert [(call["outcome"], call["input_tokens"], call["output_tokens"]) for call in reader.calls] == [
+    assert (reader.last.read_by, reader.last.notes) == ("judge-1", [])
+    assert [(call["outcome"], call["input_tokens"], call["output_tokens"]) for call in reader.last.calls] == [
         ("ok", 120, 30)
     ]
 
@@ -84,14 +95,14 @@ def test_json_in_the_text_serves_as_well_as_a_tool_call(text: str) -> None:
     with serve(Text(text.replace("{}", entities(MIA)))) as server:
         reader = reader_at(server.base_url)
         assert [e["entity"] for e in read(reader, PROMPT, empty_bank())] == ["Mia"]
-    assert reader.read_by == "judge-1"
+    assert reader.last.read_by == "judge-1"
 
 
 def test_a_server_that_refuses_tools_is_asked_for_plain_json_from_then_on() -> None:
     with serve(Status(400), Text(entities(MIA))) as server:
         reader = reader_at(server.base_url, retries=0)
         read(reader, PROMPT, empty_bank())
-        assert (reader.read_by, ["tools" in asked for asked in server.requests]) == ("judge-1", [True, False])
+        assert (reader.last.read_by, ["tools" in asked for asked in server.requests]) == ("judge-1", [True, False])
         read(reader, PROMPT, empty_bank())
     assert "tools" not in server.requests[2]
 
@@ -118,8 +129,8 @@ def test_an_unusable_answer_goes_back_with_its_error_and_the_corrected_one_count
         found = read(reader, "She waves.", bank_with_mia())
     assert [(e["entity"], e["global_id"]) for e in found] == [("Mia", 1)]
     assert complaint in server.requests[1]["messages"][-1]["content"]
-    assert (reader.read_by, len(reader.notes)) == ("judge-1", 1)
-    assert [call["outcome"] for call in reader.calls] == ["invalid", "ok"]
+    assert (reader.last.read_by, len(reader.last.notes)) == ("judge-1", 1)
+    assert [call["outcome"] for call in reader.last.calls] == ["invalid", "ok"]
 
 
 def test_after_two_corrections_the_analyst_reads_the_prompt() -> None:
@@ -128,8 +139,8 @@ def test_after_two_corrections_the_analyst_reads_the_prompt() -> None:
         found = read(reader, "She waves.", bank_with_mia())
     assert len(server.requests) == 1 + CORRECTIONS
     assert [(e["entity"], e["global_id"]) for e in found] == [("Mia", 1)]
-    assert (reader.name, reader.read_by) == ("judge-1", "analyst")
-    assert "the analyst read this prompt" in reader.notes[-1]
+    assert (reader.name, reader.last.read_by) == ("judge-1", "analyst")
+    assert "the analyst read this prompt" in reader.last.notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +150,7 @@ def test_a_passing_fault_is_tried_again(fault: Any) -> None:
     with serve(fault, fault, Tool(entities(MIA))) as server:
         reader = reader_at(server.base_url)
         found = read(reader, PROMPT, empty_bank())
-    assert ([e["entity"] for e in found], reader.read_by, len(server.requests)) == (["Mia"], "judge-1", 3)
+    assert ([e["entity"] for e in found], reader.last.read_by, len(server.requests)) == (["Mia"], "judge-1", 3)
 
 
 def test_a_lasting_fault_costs_the_retries_and_then_one_attempt_a_prompt() -> None:
@@ -147,26 +158,26 @@ def test_a_lasting_fault_costs_the_retries_and_then_one_attempt_a_prompt() -> No
         reader = reader_at(server.base_url)
         assert [e["entity"] for e in read(reader, PROMPT, empty_bank())] == ["Mia"]
         assert len(server.requests) == 3
-        assert "HTTP 500 after 3 attempts" in reader.notes[0]
+        assert "HTTP 500 after 3 attempts" in reader.last.notes[0]
         read(reader, PROMPT, empty_bank())
-        assert (len(server.requests), reader.read_by) == (4, "analyst")
+        assert (len(server.requests), reader.last.read_by) == (4, "analyst")
 
 
 def test_a_server_that_comes_back_is_used_again() -> None:
     with serve(Status(500), Tool(entities(MIA))) as server:
         reader = reader_at(server.base_url, retries=0)
         read(reader, PROMPT, empty_bank())
-        assert reader.read_by == "analyst"
+        assert reader.last.read_by == "analyst"
         read(reader, PROMPT, empty_bank())
-        assert reader.read_by == "judge-1"
+        assert reader.last.read_by == "judge-1"
 
 
 def test_a_refused_key_is_not_tried_again() -> None:
     with serve(Status(401, body=json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}"}}))) as server:
         reader = reader_at(server.base_url)
         read(reader, PROMPT, empty_bank())
-    assert (len(server.requests), reader.read_by) == (1, "analyst")
-    assert "HTTP 401" in reader.notes[0]
+    assert (len(server.requests), reader.last.read_by) == (1, "analyst")
+    assert "HTTP 401" in reader.last.notes[0]
 
 
 def test_a_hanging_server_costs_bounded_time() -> None:
@@ -176,7 +187,7 @@ def test_a_hanging_server_costs_bounded_time() -> None:
         found = read(reader, PROMPT, empty_bank())
         assert time.monotonic() - begun < 5
     assert [e["entity"] for e in found] == ["Mia"]
-    assert "timeout" in reader.notes[0]
+    assert "timeout" in reader.last.notes[0]
 
 
 def test_an_address_where_nobody_listens_leaves_the_prompt_to_the_analyst() -> None:
@@ -184,7 +195,7 @@ def test_an_address_where_nobody_listens_leaves_the_prompt_to_the_analyst() -> N
         url = server.base_url
     reader = reader_at(url)
     assert [e["entity"] for e in read(reader, PROMPT, empty_bank())] == ["Mia"]
-    assert "no connection" in reader.notes[0]
+    assert "no connection" in reader.last.notes[0]
 
 
 def test_the_key_goes_into_the_request_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
@@ -195,7 +206,7 @@ def test_the_key_goes_into_the_request_and_nowhere_else(caplog: pytest.LogCaptur
         told = []
         for _ in range(3):
             read(reader, PROMPT, empty_bank())
-            told.append(json.dumps([reader.notes, reader.calls]))
+            told.append(json.dumps([reader.last.notes, reader.last.calls]))
     assert server.keys[0] == f"Bearer {KEY}"
     assert KEY not in caplog.text + "".join(told) + repr(reader) + repr(vars(reader))
 
@@ -226,8 +237,8 @@ def test_the_environment_names_model_and_address(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("MEMREEL_LLM_BASE_URL", server.base_url)
         monkeypatch.delenv("OPENAI_API_KEY")
         reader = prompt_reader(AgentConfig())
-        reader.parse(PROMPT, empty_bank(), candidates_of(empty_bank()))
-    assert (reader.name, reader.read_by, server.requests[0]["model"]) == ("judge-2", "judge-2", "judge-2")
+        reading = reader.parse(PROMPT, empty_bank(), candidates_of(empty_bank()))
+    assert (reader.name, reading.read_by, server.requests[0]["model"]) == ("judge-2", "judge-2", "judge-2")
 
 
 def test_without_a_model_the_analyst_reads(monkeypatch: pytest.MonkeyPatch) -> None:

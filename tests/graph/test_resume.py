@@ -131,7 +131,7 @@ def lasting(folder: RunFolder) -> dict[str, Any]:
         for path in sorted(folder.path.rglob("*"))
         if path.is_file() and path not in timed and not path.name.startswith(folder.checkpoints.name)
     }
-    drop = ("seconds", "session_id", "pictures_per_second", "ratio")
+    drop = ("seconds", "read_in", "waited", "session_id", "pictures_per_second", "ratio")
     events = [{key: value for key, value in event.items() if key not in drop} for event in folder.read_events()]
     return {"files": files, "events": events}
 
