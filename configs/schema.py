@@ -79,6 +79,12 @@ class PromptConfig(Section):
     )
 
 
+class VideoConfig(Section):
+    """How the video leaves the run while it is made; ``live.mp4`` grows in any case."""
+
+    hls: bool = Field(False, description="Also keep an HLS playlist, live.m3u8, for browsers and players on a network.")
+
+
 class AgentConfig(Section):
     """Who reads the prompts: the built-in analyst, or a chat model behind an OpenAI-compatible address.
 
@@ -105,4 +111,5 @@ class RunConfig(Section):
     )
     memory: MemoryConfig = Field(default_factory=MemoryConfig, description="The bank.")
     prompt: PromptConfig = Field(default_factory=PromptConfig, description="The text for the video model.")
+    video: VideoConfig = Field(default_factory=VideoConfig, description="The video while it is made.")
     agent: AgentConfig = Field(default_factory=AgentConfig, description="The reader of prompts.")

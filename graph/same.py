@@ -15,7 +15,7 @@ from memreel.errors import UserError
 from memreel.output.events import Event
 from memreel.output.run_folder import RunFolder
 
-FREE = ("agent.timeout_s", "agent.retries")
+FREE = ("agent.timeout_s", "agent.retries", "video.hls")
 """Settings that decide nothing about the video."""
 
 

@@ -39,9 +39,10 @@ from memreel.memory.index import Candidate
 from memreel.memory.records import BankState, Entity, Frame
 from memreel.model.minilm import sentence_encoder
 from memreel.model.protocol import Chunk, VideoModel
+from memreel.output.growing import GrowingVideo
 from memreel.output.report import write_report
 from memreel.output.run_folder import RunFolder
-from memreel.output.video import VideoWriter
+from memreel.output.video import Chapter
 
 Event = dict[str, Any]
 
@@ -75,7 +76,8 @@ class Session:
                 folder.remove_parts()
             elif not (folder.exists() and folder.events.stat().st_size == 0):
                 folder = RunFolder.create(folder.path)
-            self.writer = VideoWriter(folder.video, model.spec.width, model.spec.height, model.spec.fps)
+            spec = model.spec
+            self.writer = GrowingVideo(folder.film, spec.width, spec.height, spec.fps, playlist=config.video.hls)
         except BaseException:
             self._held.release()
             raise
@@ -143,7 +145,7 @@ class Session:
         """Stand where ``state`` stands, from the run folder: log, memory frames, video, stream.
 
         Events and files of a later moment are removed; they come again. Memory frames that are missing or damaged are
-        made again from the latents, and so are all the video's pictures, which are encoded once more.
+        made again from the latents, and so are the pictures of the video's pieces.
 
         Raises:
             StoreError: latents or the event log are damaged or lost; the message names the file.
@@ -159,8 +161,7 @@ class Session:
                 if not self.store.intact(name):
                     recalled = self.model.recall(log, frame["index"])
                     self.store.put(recalled.frame(frame["frame"], name), recalled.pictures[frame["frame"]])
-            for number in range(index):
-                self.writer.add(self.model.decode(log, number))
+            self.writer.restore(index, lambda number: self.model.decode(log, number))
             self.chunk = self.stream.restore(log, index) if index else None
         self._began -= sum(self.totals.values())
 
@@ -299,7 +300,7 @@ class Session:
         """Complete the video, the JSON files and the report; log the end. The session is closed then."""
         folder, pictures = self.folder, self.writer.count
         with self._timed("encode"):
-            self.writer.close()
+            self.writer.close(self._chapters())
         with self._timed("save"):
             self.store.settle()
             folder.write_json(folder.memory_bank, to_json(state["bank"]))
@@ -324,8 +325,23 @@ class Session:
         self._show(done)
         return {"video": str(folder.video)}
 
+    def _chapters(self) -> list[Chapter]:
+        """Return the video's chapters, one a prompt, as the log has them."""
+        starts = [*self.writer.starts, self.writer.count]
+        titles: dict[int, str] = {}
+        chapters: dict[int, Chapter] = {}
+        for event in self.folder.read_events():
+            if event["type"] == "prompt":
+                titles[event["prompt_id"]] = event["prompt"]
+            elif event["type"] == "chunk":
+                number, index = event["prompt_id"], event["index"]
+                begun = chapters.get(number)
+                start = begun.start if begun is not None else starts[index]
+                chapters[number] = Chapter(titles[number], start, starts[index + 1])
+        return list(chapters.values())
+
     def abort(self, status: str, error: str = "") -> None:
-        """Give up: no video file, whole or half, is left; the log says why. After the end this does nothing."""
+        """Give up: no finished video is made, what there is stays playable; the log says why. Once ended, nothing."""
         if self.closed:
             return
         self._release()

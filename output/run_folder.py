@@ -19,6 +19,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from memreel.errors import StoreError, UserError
 from memreel.output.durable import PART, write_whole
 from memreel.output.events import Event
+from memreel.output.growing import GrowingPaths
 
 
 class RunFolder:
@@ -36,6 +37,8 @@ class RunFolder:
         self.frames = path / "frames"
         self.stream = path / "stream"
         self.checkpoints = path / "state.sqlite"
+        self.film = GrowingPaths(self.video, path / "live.mp4", self.stream / "video", path / "live.m3u8")
+        """The video while it grows; see `memreel.output.growing`."""
         self.lock = path / ".lock"
 
     @classmethod
@@ -122,6 +125,8 @@ class RunFolder:
         """Remove every artefact of a run from the folder and empty its log; foreign files stay."""
         for path in (
             self.video,
+            self.film.growing,
+            self.film.playlist,
             self.memory_bank,
             self.llm_agent,
             self.report,

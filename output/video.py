@@ -1,21 +1,25 @@
-"""Pictures in, MP4 out, and pictures back again: H.264 that any browser plays, through PyAV.
+"""H.264 in MP4: pictures in, pictures back again, through PyAV.
 
-The writer streams: a picture is encoded when it is added, nothing is held but the encoder's look-ahead. The file has
-its final name only once it is complete. Colour is BT.709, limited range, and tagged so. This module knows nothing of
-chunks or prompts.
+A film is encoded piece by piece: each piece is closed in itself, so its bytes depend on its pictures and its place
+alone, it can be played as soon as it is made, and pieces of one film can be put together without encoding again.
+Colour is BT.709, limited range, and tagged so. This module knows nothing of chunks or run folders; how a video grows
+on the disk is in `memreel.output.growing`.
 """
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import cast
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
@@ -29,8 +33,17 @@ ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "h264_mf")
 """H.264 software and system encoders, best first; PyAV's own wheels carry the first."""
 BT709 = 1
 LIMITED_RANGE = 1
-QUALITY = "18"
-"""x264's constant rate factor: visually lossless on drawn and photographic pictures alike."""
+X264 = {
+    "crf": "18",  # visually lossless on drawn and photographic pictures alike
+    "preset": "fast",
+    "bf": "0",  # a picture is shown when it is decoded: pieces join without a shift in time
+    # The same pictures give the same bytes: on any number of cores, and on any processor. Without the last, x264's
+    # macroblock tree weighs B-frames by memory that was never written, and differs from run to run.
+    "threads": "1",
+    "x264-params": "cpu-independent=1",
+}
+HEAD, BODY = ("ftyp", "moov"), ("moof", "mdat")
+"""The boxes of a fragmented MP4 that all pieces of a film share, and those of a single piece."""
 
 
 def h264_encoder() -> str:
@@ -48,113 +61,133 @@ def h264_encoder() -> str:
     raise UserError("this PyAV has no H.264 encoder: pip install --force-reinstall --only-binary=av av")
 
 
-class VideoWriter:
-    """Writes ``path`` picture by picture; `close` completes it, `abort` leaves nothing. Also a context manager."""
+@dataclass(frozen=True)
+class Piece:
+    """A part of a film, encoded: ``head`` begins every file that it is played from, ``body`` is the part itself."""
 
-    def __init__(self, path: Path, width: int, height: int, fps: int) -> None:
-        """Begin a video of ``width`` × ``height`` pixels at ``fps`` pictures a second.
+    head: bytes
+    body: bytes
 
-        Raises:
-            UserError: width or height is odd, or there is no H.264 encoder.
-            StoreError: the file cannot be written.
-        """
-        if width % 2 or height % 2 or width < 2 or height < 2:
-            raise UserError(
-                f"cannot encode pictures of {width}×{height}: H.264 (yuv420p) needs an even width and height; "
-                f"use {max(2, width - width % 2)}×{max(2, height - height % 2)}"
-            )
-        self.path = path
-        self.count = 0
-        """Pictures added so far."""
-        self._shape = (height, width, 3)
-        self._part = part_of(path)
-        encoder = h264_encoder()
-        try:
-            self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
-            self._stream = self._begin(encoder, width, height, fps)
-            self._container.start_encoding()
-        except (OSError, av.FFmpegError) as error:
-            self._part.unlink(missing_ok=True)
-            raise StoreError(f"cannot write {path}: {error}") from error
-        self._open = True
 
-    def _begin(self, encoder: str, width: int, height: int, fps: int) -> VideoStream:
-        stream = cast(VideoStream, self._container.add_stream(encoder, rate=fps))
-        stream.width = width
-        stream.height = height
-        stream.pix_fmt = "yuv420p"
-        stream.gop_size = fps
-        context = stream.codec_context
-        context.color_range = LIMITED_RANGE
-        context.colorspace = context.color_primaries = context.color_trc = BT709
-        if encoder == "libx264":
-            # One thread: the same pictures give the same bytes whatever the machine's number of cores.
-            context.options = {"crf": QUALITY, "preset": "fast", "threads": "1"}
-        return stream
+def check_size(width: int, height: int) -> None:
+    """Check that pictures of this size can be encoded.
 
-    def add(self, pictures: Pictures) -> None:
-        """Encode ``pictures``, uint8 ``[n, height, width, 3]``.
+    Raises:
+        UserError: width or height is odd.
+    """
+    if width % 2 or height % 2 or width < 2 or height < 2:
+        raise UserError(
+            f"cannot encode pictures of {width}×{height}: H.264 (yuv420p) needs an even width and height; "
+            f"use {max(2, width - width % 2)}×{max(2, height - height % 2)}"
+        )
 
-        Raises:
-            ValueError: another size or type than the video's.
-            StoreError: the disk is full or the folder is gone.
-        """
-        if pictures.dtype != np.uint8 or pictures.shape[1:] != self._shape:
-            raise ValueError(f"pictures of {pictures.dtype} {pictures.shape}, the video takes uint8 {self._shape}")
-        try:
-            for picture in pictures:
+
+def encode(pictures: Pictures, fps: int, first: int, number: int) -> Piece:
+    """Encode ``pictures``, uint8 ``[n, height, width, 3]``, as piece ``number`` of a film, from picture ``first`` on.
+
+    Raises:
+        UserError: there is no H.264 encoder.
+        StoreError: the encoder failed.
+    """
+    file = io.BytesIO()
+    encoder = h264_encoder()
+    flags = {
+        "movflags": "empty_moov+default_base_moof+frag_discont",
+        "use_editlist": "0",
+        "avoid_negative_ts": "disabled",
+        "fragment_index": str(number + 1),
+    }
+    try:
+        with av.open(file, "w", format="mp4", options=flags) as container:
+            stream = _stream(container, encoder, pictures.shape[2], pictures.shape[1], fps)
+            stream.gop_size = len(pictures)
+            for place, picture in enumerate(pictures):
                 frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24").reformat(
                     format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
                 )
-                frame.pts = self.count
-                self._container.mux(self._stream.encode(frame))
-                self.count += 1
-        except (OSError, av.FFmpegError) as error:
-            raise StoreError(f"cannot write {self.path}: {error}") from error
+                frame.pts = first + place
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    except (OSError, av.FFmpegError) as error:
+        raise StoreError(f"cannot encode pictures {first} to {first + len(pictures) - 1}: {error}") from error
+    boxes = list(_boxes(file.getvalue()))
+    head, body = (b"".join(box for kind, box in boxes if kind in kinds) for kinds in (HEAD, BODY))
+    return Piece(head, body)
 
-    def close(self) -> None:
-        """Complete the file and give it its name; a second call does nothing.
 
-        Raises:
-            StoreError: it could not be written, or no picture was added; nothing is left at ``path``'s place.
-        """
-        if not self._open:
-            return
-        if not self.count:
-            self.abort()
-            raise StoreError(f"no picture was added to {self.path}")
-        try:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-            self._open = False
-            with self._part.open("rb+") as file:
-                os.fsync(file.fileno())
-            put_in_place(self._part, self.path)
-        except (OSError, av.FFmpegError) as error:
-            self.abort()
-            raise StoreError(f"cannot write {self.path}: {error}") from error
+def _stream(container: OutputContainer, encoder: str, width: int, height: int, fps: int) -> VideoStream:
+    stream = cast(VideoStream, container.add_stream(encoder, rate=fps))
+    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    context = stream.codec_context
+    context.color_range = LIMITED_RANGE
+    context.colorspace = context.color_primaries = context.color_trc = BT709
+    if encoder == "libx264":
+        context.options = dict(X264)
+    return stream
 
-    def abort(self) -> None:
-        """Give up: remove what was written so far. After `close` this does nothing."""
-        if self._open:
-            self._open = False
-            try:
-                self._container.close()
-            except (OSError, av.FFmpegError):
-                pass  # the part is removed below, whatever state it was in
-            finally:
-                self._part.unlink(missing_ok=True)
 
-    def __enter__(self) -> VideoWriter:
-        """Return itself."""
-        return self
+def _boxes(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield the top-level boxes of an MP4 with their kinds."""
+    at = 0
+    while at < len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        yield content[at + 4 : at + 8].decode("latin-1"), content[at : at + size]
+        at += size
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        """Close, or abort if the block failed."""
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
+
+@dataclass(frozen=True)
+class Chapter:
+    """A part of a film that can be jumped to: from picture ``start`` to before picture ``end``."""
+
+    title: str
+    start: int
+    end: int
+
+
+def assemble(source: Path, path: Path, chapters: Sequence[Chapter]) -> int:
+    """Write the film of the growing file ``source`` as an MP4 that seeks and has ``chapters``; nothing is encoded.
+
+    The file has its name only once it is complete.
+
+    Returns:
+        The number of its pictures.
+
+    Raises:
+        StoreError: ``source`` cannot be read, or the disk is full; what was at ``path`` is still there.
+    """
+    part, count = part_of(path), 0
+    try:
+        with (
+            av.open(str(source)) as film,
+            av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+        ):
+            pieces = film.streams.video[0]
+            stream = container.add_stream_from_template(pieces)
+            unit = Fraction(1, 1) / Fraction(pieces.average_rate or 1)
+            container.set_chapters(
+                [
+                    {
+                        "id": number,
+                        "start": chapter.start,
+                        "end": chapter.end,
+                        "time_base": unit,
+                        "metadata": {"title": chapter.title},
+                    }
+                    for number, chapter in enumerate(chapters, start=1)
+                ]
+            )
+            for packet in film.demux(pieces):
+                if packet.size:
+                    packet.stream = stream
+                    container.mux(packet)
+                    count += 1
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        put_in_place(part, path)
+    except (OSError, av.FFmpegError, IndexError) as error:
+        part.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {path}: {error}") from error
+    return count
 
 
 def read_pictures(path: Path, numbers: Iterable[int]) -> dict[int, Pictures]:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from memreel.output.report import write_report
 from memreel.output.run_folder import RunFolder
-from memreel.output.video import VideoWriter
+from memreel.output.growing import GrowingVideo
 
 WIDTH, HEIGHT, FPS = 192, 112, 16
 CHUNK = 12
@@ -95,7 +95,7 @@ def drawn_run(path: Path, chunks_per_prompt: int = 13, prompts: int = 6, finishe
     registry: dict[str, dict[str, Any]] = {}
     decisions: list[dict[str, Any]] = []
     memory: list[str] = []
-    writer = VideoWriter(folder.video, WIDTH, HEIGHT, FPS)
+    writer = GrowingVideo(folder.film, WIDTH, HEIGHT, FPS)
     places = [(p, c) for p in range(prompts) for c in range(chunks_per_prompt)]
     for index, (p, c) in enumerate(places):
         prompt, added, mentions, place = PROMPTS[p]
