@@ -25,19 +25,16 @@ def live_session(path: Path, state: MemreelState, config: Callable[[], RunConfig
     ``config`` tells the run's configuration, should a session have to be opened again.
 
     Raises:
-        StoreError: there is none and none can be restored, another run has taken the folder over, or the stream
-            stands elsewhere.
+        StoreError: there is none and none can be restored, or another run has taken the folder over.
     """
     session = open_session(path)
     if session is None:
         return restore_session(path, state, config())
     if session.id != state["session_id"]:
         raise StoreError(f"{path}: another run has started in this folder; give each run a video_id of its own")
-    if session.stream.index != state["index"]:
-        raise StoreError(
-            f"{path}: the state stands at chunk {state['index']}, the open stream at chunk {session.stream.index}; "
-            "a stream cannot be rewound, start the video anew"
-        )
+    if session.stream.index != state["index"]:  # somebody went back: to a checkpoint, or by a rewind
+        session.abort("rewound")
+        return restore_session(path, state, config())
     return session
 
 

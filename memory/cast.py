@@ -7,10 +7,10 @@ same as whom was decided before (see `memreel.agent`). It knows nothing of frame
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from memreel.errors import UserError
-from memreel.memory.records import BankState, CastMember, Entity, Instance, PromptRecord, phrase
+from memreel.memory.records import BankState, CastMember, Entity, Frame, Instance, PromptRecord, phrase
 
 # fmt: off
 DETERMINERS = frozenset({
@@ -45,6 +45,48 @@ def register(bank: BankState, prompt_id: int, text: str, entities: Sequence[Enti
         key = str(entity["global_id"])
         cast[key] = _with_appearance(cast.get(key), prompt_id, entity, prompts)
     return {**bank, "cast": cast, "prompts": prompts}
+
+
+def reassign(bank: BankState, prompt_id: int, global_id: int, really: int | None) -> BankState:
+    """Return ``bank`` with one of a prompt's entities under another ID: ``really``, or the next free one.
+
+    The prompt's words about it, and the frames made under the prompt, go with it; a member that appears nowhere else
+    then leaves the cast.
+
+    Raises:
+        UserError: the prompt has no such entity, has the other one as well, or the two are of different kinds.
+    """
+    record = bank["prompts"][str(prompt_id)]
+    entity = next((one for one in record["entities"] if one["global_id"] == global_id), None)
+    if entity is None:
+        known = ", ".join(f"{one['global_id']} ({one['entity']})" for one in record["entities"]) or "nobody"
+        raise UserError(f"prompt {prompt_id} does not speak of global ID {global_id}; it speaks of {known}")
+    if really is not None:
+        if str(really) not in bank["cast"]:
+            raise UserError(f"there is no cast member {really}; known: {', '.join(bank['cast'])}")
+        if bank["cast"][str(really)]["kind"] != entity["kind"]:
+            raise UserError(f"'{entity['entity']}' is of kind {entity['kind']}, cast member {really} is not")
+    new = really if really is not None else max(map(int, bank["cast"])) + 1
+    entities: list[Entity] = [{**one, "global_id": new} if one is entity else one for one in record["entities"]]
+    _check_ids(prompt_id, entities)
+    old = bank["cast"][str(global_id)]
+    instances = [instance for instance in old["instances"] if instance["prompt_id"] != prompt_id]
+    cast = {key: member for key, member in bank["cast"].items() if key != str(global_id) or instances}
+    if instances:
+        cast[str(global_id)] = {
+            **old,
+            "name": best_name((one["entity"], _text_of(bank["prompts"], one["prompt_id"])) for one in instances),
+            "all_entities": _appended([], [one["entity"] for one in instances]),
+            "all_attrs": _appended([], [attr for one in instances for attr in one["attrs"]]),
+            "instances": instances,
+        }
+    after = register({**bank, "cast": cast}, prompt_id, record["text"], entities)
+    after["prompts"][str(prompt_id)]["memory"] = record["memory"]
+    moved = {
+        name: _as(frame, global_id, new) if frame["prompt_id"] == prompt_id else frame
+        for name, frame in bank["frames"].items()
+    }
+    return {**after, "frames": moved}
 
 
 def phrase_rows(bank: BankState) -> list[tuple[int, str]]:
@@ -98,10 +140,7 @@ def _with_appearance(
             "instances": [],
         }
     instances = [*(known for known in member["instances"] if known["prompt_id"] != prompt_id), instance]
-    wordings = [
-        (known["entity"], prompts[str(known["prompt_id"])]["text"] if str(known["prompt_id"]) in prompts else "")
-        for known in instances
-    ]
+    wordings = [(known["entity"], _text_of(prompts, known["prompt_id"])) for known in instances]
     return {
         **member,
         "name": best_name(wordings),
@@ -109,6 +148,17 @@ def _with_appearance(
         "all_attrs": _appended(member["all_attrs"], entity["attrs"]),
         "instances": instances,
     }
+
+
+def _text_of(prompts: Mapping[str, PromptRecord], prompt_id: int) -> str:
+    return prompts[str(prompt_id)]["text"] if str(prompt_id) in prompts else ""
+
+
+def _as(frame: Frame, old: int, new: int) -> Frame:
+    """Return a frame in which what was scored as ``old`` is ``new``."""
+    scores = {(str(new) if key == str(old) else key): score for key, score in frame["entity_scores"].items()}
+    shown = [new if one == old else one for one in frame["associated_entities"]]
+    return {**frame, "entity_scores": scores, "associated_entities": shown}
 
 
 def _appended(known: Sequence[str], new: Sequence[str]) -> list[str]:

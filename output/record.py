@@ -126,7 +126,10 @@ def read_record(folder: RunFolder) -> RunRecord:
             case "run":
                 run = event
             case "prompt":
-                prompts.append(_prompt(event))
+                part = _prompt(event)
+                if prompts and prompts[-1].prompt_id == part.prompt_id:  # told again, because it was corrected
+                    part.chunks.extend(prompts.pop().chunks)
+                prompts.append(part)
             case "chunk":
                 chunk = _chunk(event)
                 chunks.append(chunk)

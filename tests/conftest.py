@@ -24,12 +24,21 @@ import torch
 from memreel.configs.schema import ModelConfig, RunConfig
 from memreel.errors import ModelError
 from memreel.model import load as load_model
-from memreel.model.protocol import Chunk, EvictedChunk, MemoryFrame, VideoModel, VideoSpec
+from memreel.model.protocol import Chunk, EvictedChunk, Log, MemoryFrame, Pictures, VideoModel, VideoSpec
 
 
 def digest(text: str) -> float:
     """Return a number in 0..1 that stands for a text."""
     return zlib.crc32(text.encode()) / 2**32
+
+
+def written(spec: VideoSpec, index: int, latents: torch.Tensor) -> EvictedChunk:
+    """Return what a small stream holds of a chunk; one picture a latent frame."""
+    levels = (latents.mean(1).clamp(0, 1) * 255).to(torch.uint8)
+    rows, columns = spec.height // spec.latent_height, spec.width // spec.latent_width
+    large = levels.repeat_interleave(rows, 1).repeat_interleave(columns, 2)[..., None].expand(-1, -1, -1, 3).numpy()
+    tokens = latents.flatten(2).transpose(1, 2)[None, :, :, None]
+    return EvictedChunk(index, latents, tokens, tokens, tokens, large)
 
 
 class SmallStream:
@@ -54,16 +63,24 @@ class SmallStream:
         latents = torch.randn(shape, generator=draw) * 0.2 + digest(self.texts[-1])
         for before in [frame.latent for frame in memory] + [old.latents[-1] for old in self._local]:
             latents = latents + before * 0.1
-        levels = (latents.mean(1).clamp(0, 1) * 255).to(torch.uint8)
-        rows, columns = spec.height // spec.latent_height, spec.width // spec.latent_width
-        large = levels.repeat_interleave(rows, 1).repeat_interleave(columns, 2)[..., None].expand(-1, -1, -1, 3).numpy()
-        tokens = latents.flatten(2).transpose(1, 2)[None, :, :, None]
-        self._local.append(EvictedChunk(self.index, latents, tokens, tokens, tokens, large))
+        return self._finish(self.index, latents, [frame.frame_id for frame in memory])
+
+    def restore(self, log: Log, index: int) -> Chunk | None:
+        self._local.clear()
+        self.index = 0
+        last = None
+        for number in range(max(0, index - 3), index):
+            last = self._finish(number, log(number).latents, log(number).attended)
+        return last
+
+    def _finish(self, index: int, latents: torch.Tensor, attended: list[str]) -> Chunk:
+        held = written(self._spec, index, latents)
+        self._local.append(held)
         evicted = self._local.pop(0) if len(self._local) > 2 else None
-        self.index += 1
+        self.index = index + 1
         seconds = {"denoise": 0.01, "clean": 0.001, "decode": 0.002}
-        pictures = large.repeat(spec.pictures_per_latent, 0)
-        return Chunk(self.index - 1, latents, pictures, evicted, [frame.frame_id for frame in memory], seconds)
+        pictures = held.pictures.repeat(self._spec.pictures_per_latent, 0)
+        return Chunk(index, latents, pictures, evicted, attended, seconds)
 
     def finalize(self) -> None:
         self._local.clear()
@@ -85,6 +102,12 @@ class SmallModel:
         stream.fail_at = self.fail_at
         self.streams.append(stream)
         return stream
+
+    def decode(self, log: Log, index: int) -> Pictures:
+        return written(self.spec, index, log(index).latents).pictures.repeat(self.spec.pictures_per_latent, 0)
+
+    def recall(self, log: Log, index: int) -> EvictedChunk:
+        return written(self.spec, index, log(index).latents)
 
     def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
         level = evicted.latents.mean((1, 2, 3)).sigmoid()

@@ -1,4 +1,4 @@
-"""A reel: one video that an outside agent makes step by step, prompt by prompt and chunk by chunk.
+"""A reel: one video that an agent makes step by step, prompt by prompt and chunk by chunk.
 
 It keeps the same state that the graph keeps and calls the same session's verbs, only that the caller decides what comes
 next. One reel serves one agent; calls wait for each other. This module knows nothing of LangChain.
@@ -15,8 +15,11 @@ from memreel.configs.schema import RunConfig
 from memreel.errors import UserError
 from memreel.graph.binding import run_path
 from memreel.graph.context import RunContext
-from memreel.graph.session import Event, Session
+from memreel.graph.live import live_session
+from memreel.graph.past import keep_state, past_state
+from memreel.graph.session import Session
 from memreel.graph.state import MemreelState
+from memreel.memory.cast import reassign
 from memreel.memory.records import BankState, Entity, Frame
 from memreel.script import check_prompts
 
@@ -31,35 +34,51 @@ class Reel:
         self._video_id = video_id
         self._session: Session | None = None
         self._state: MemreelState = {}
-        self._events: list[Event] = []
         self._lock = threading.RLock()
 
     def generate(self, prompt: str | None, chunks: int, memory: Sequence[str] | None) -> dict[str, Any]:
         """Generate ``chunks`` more chunks, under a new prompt if one is given; see the tool for the rest."""
         with self._lock:
-            if prompt is not None:
-                prompt = check_prompts([prompt], "generate_chunk")[0]
-            elif not self._under_way() or not self._state["prompt_id"]:
-                raise UserError("generate_chunk: the video has no prompt yet; give one")
-            session = self._open()
-            chosen = None if memory is None else self._frames(memory)
-            if prompt is not None:
-                self._begin_prompt(prompt)
-            if chosen is not None:
-                self._state = {**self._state, "bank": {**self._state["bank"], "memory": chosen}}
-            self._events.clear()
+            session = self._prepare(prompt, memory)
+            begun = self._state["index"]
             with session:
                 for _ in range(chunks):
                     self._state |= session.generate(self._state)
                     self._state |= session.admit(self._state)
-            made = ("index", "chunk_id", "evicted", "kept_frame", "memory")
-            return {
-                "prompt_id": self._state["prompt_id"],
-                "text": self._state["text"],
-                "entities": self._state["entities"],
-                "chunks": [{key: event[key] for key in made} for event in self._events],
-                "video_seconds": round(self._state["index"] * session.model.spec.chunk_seconds, 3),
-            }
+                    keep_state(session.folder, self._state)
+            return self._made(begun)
+
+    def rewind(self, chunks: int) -> dict[str, Any]:
+        """Go back to where the video had ``chunks`` chunks; what came after is forgotten."""
+        with self._lock:
+            session = self._under_way()
+            made = self._state["index"] if session is not None else 0
+            if session is None or chunks >= made:
+                raise UserError(f"rewind: the video has {made} chunks; give a smaller number of chunks to keep")
+            self._go_to(session, chunks)
+            return self._position()
+
+    def correct(self, global_id: int, really: int | None) -> dict[str, Any]:
+        """Give an entity of the current prompt another ID, or a new one; the prompt's memory is chosen anew."""
+        with self._lock:
+            session = self._under_way()
+            if session is None or not self._state["prompt_id"]:
+                raise UserError("correct_identity: the video has no prompt yet")
+            bank = reassign(self._state["bank"], self._state["prompt_id"], global_id, really)
+            entities = bank["prompts"][str(self._state["prompt_id"])]["entities"]
+            self._state = {**self._state, "bank": bank, "entities": entities}
+            with session:
+                self._state |= session.retrieve(self._state)
+            return self._position()
+
+    def frame(self, frame_id: str) -> dict[str, Any]:
+        """Return a memory frame's record and where its picture lies."""
+        with self._lock:
+            bank = self._bank()
+            [name] = self._frames([frame_id], "show_frame")
+            frame = bank["frames"][name]
+            shows = {str(i): bank["cast"][str(i)]["name"] for i in frame["associated_entities"]}
+            return {**frame, "shows": shows, "picture": str(self._open().folder.path / frame["frame_path"])}
 
     def score_evicted(self, phrases: Sequence[str]) -> dict[str, Any]:
         """Score each latent frame of the chunk that last left the window for each phrase."""
@@ -155,27 +174,61 @@ class Reel:
             seconds = round(self._state["index"] * session.model.spec.chunk_seconds, 3)
             return {"video": self._state["video"], "report": str(session.folder.report), "video_seconds": seconds}
 
+    def _prepare(self, prompt: str | None, memory: Sequence[str] | None) -> Session:
+        """Make everything ready for the next chunk: a new prompt if one is given, memory frames if they are chosen."""
+        if prompt is not None:
+            prompt = check_prompts([prompt], "generate_chunk")[0]
+        elif not self._under_way() or not self._state["prompt_id"]:
+            raise UserError("generate_chunk: the video has no prompt yet; give one")
+        session = self._open()
+        chosen = None if memory is None else self._frames(memory, "generate_chunk")
+        if prompt is not None:
+            self._begin_prompt(prompt)
+        if chosen is not None:
+            self._state = {**self._state, "bank": {**self._state["bank"], "memory": chosen}}
+        return session
+
     def _begin_prompt(self, prompt: str) -> None:
         """Read the prompt and make it current; on an error the reel stays where it was."""
-        session = self._open()
-        state: MemreelState = {**self._state, "prompts": [*self._state["prompts"], prompt]}
-        if state["prompt_id"]:
-            state |= session.close_prompt(state)
+        session, state = self._open(), self._state
+        number = state["prompt_id"]
+        if number:
+            state = {**state, **session.close_prompt(state)}
+        state = {**state, "prompts": [*state["prompts"][:number], prompt, *state["prompts"][number + 1 :]]}
         state |= session.parse(state)
         state |= session.match(state)
         state |= session.retrieve(state)
         self._state = state
 
-    def _frames(self, memory: Sequence[str]) -> list[str]:
+    def _position(self) -> dict[str, Any]:
+        """Say where the video stands."""
+        state, session = self._state, self._open()
+        return {
+            "prompt_id": state["prompt_id"],
+            "text": state["text"],
+            "entities": state["entities"],
+            "memory": state["bank"]["memory"],
+            "chunks": state["index"],
+            "video_seconds": round(state["index"] * session.model.spec.chunk_seconds, 3),
+        }
+
+    def _made(self, begun: int) -> dict[str, Any]:
+        """Tell of the chunks from number ``begun`` on, as the log has them."""
+        keys = ("index", "chunk_id", "evicted", "kept_frame", "memory")
+        events = self._open().folder.read_events()
+        made = [event for event in events if event["type"] == "chunk" and event["index"] >= begun]
+        return {**self._position(), "chunks": [{key: event[key] for key in keys} for event in made]}
+
+    def _frames(self, memory: Sequence[str], tool: str) -> list[str]:
         """Return the ids of memory frames, each once, if they are there and fit."""
         frames = self._state["bank"]["frames"]
         chosen = list(dict.fromkeys(memory))
         unknown = [name for name in chosen if name not in frames]
         if unknown:
             known = ", ".join(frames) or "none yet"
-            raise UserError(f"generate_chunk: no memory frame '{unknown[0]}'; known: {known}")
+            raise UserError(f"{tool}: no memory frame '{unknown[0]}'; known: {known}")
         if len(chosen) > self._config.memory.slots:
-            raise UserError(f"generate_chunk: {len(chosen)} memory frames; at most {self._config.memory.slots} fit")
+            raise UserError(f"{tool}: {len(chosen)} memory frames; at most {self._config.memory.slots} fit")
         return chosen
 
     def _bank(self) -> BankState:
@@ -186,6 +239,12 @@ class Reel:
         """Return the open session; one that was finished or that failed is none."""
         return self._session if self._session is not None and not self._session.closed else None
 
+    def _go_to(self, session: Session, chunks: int) -> None:
+        """Stand where the video had so many chunks; with none, before its first prompt."""
+        path = session.folder.path
+        self._state = past_state(session.folder, chunks)
+        self._session = live_session(path, self._state, lambda: self._config)
+
     def _open(self) -> Session:
         """Return the open session, or begin a video in a folder that does not exist yet."""
         if session := self._under_way():
@@ -194,6 +253,7 @@ class Reel:
         number, video_id = 1, self._video_id
         while run_path(context, video_id).exists():
             number, video_id = number + 1, f"{self._video_id}-{number + 1}"
-        session = Session.start(run_path(context, video_id), video_id, [], self._config, self._events.append)
+        session = Session.start(run_path(context, video_id), video_id, [], self._config, None)
         self._session, self._state = session, session.opening(video_id, [])
+        keep_state(session.folder, self._state)
         return session

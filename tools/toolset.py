@@ -6,7 +6,9 @@ tensors or pictures.
 
 from __future__ import annotations
 
+import base64
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -16,7 +18,7 @@ from pydantic import Field
 
 from memreel.configs import load_config
 from memreel.configs.schema import RunConfig
-from memreel.errors import MemreelError, UserError
+from memreel.errors import MemreelError, StoreError, UserError
 from memreel.memory.records import Frame
 from memreel.script import slug
 from memreel.tools.reel import Reel
@@ -33,6 +35,15 @@ Chunks = Annotated[int, Field(ge=1, le=64, description="How many chunks to gener
 Memory = Annotated[
     list[str] | None,
     Field(description="Ids of the memory frames that the next chunk attends to instead of those chosen by the bank."),
+]
+Kept = Annotated[int, Field(ge=0, description="How many chunks of the video to keep, from its beginning; 0: none.")]
+GlobalId = Annotated[int, Field(ge=1, description="The global ID under which the current prompt has it.")]
+Really = Annotated[
+    int | None, Field(description="The global ID of the cast member that it really is; leave out if it is a new one.")
+]
+FrameId = Annotated[str, Field(description="A memory frame's id, such as p1_c3_f0.")]
+Picture = Annotated[
+    bool, Field(description="Also return the picture itself (PNG), for a model that can look at pictures.")
 ]
 Phrases = Annotated[
     list[Annotated[str, Field(min_length=1)]],
@@ -61,7 +72,12 @@ def toolset(
     """
     if video_id != slug(video_id):
         raise UserError(f"video_id '{video_id}' does not do as a folder name; use '{slug(video_id)}'")
-    reel = Reel(config if isinstance(config, RunConfig) else load_config(config or "sketch"), out, video_id)
+    settings = config if isinstance(config, RunConfig) else load_config(config or "sketch")
+    return tools_over(Reel(settings, out, video_id))
+
+
+def tools_over(reel: Reel) -> list[BaseTool]:
+    """Return the tools with which an agent makes the video of ``reel``."""
 
     def generate_chunk(prompt: NextPrompt = None, chunks: Chunks = 1, memory: Memory = None) -> dict[str, Any]:
         """Generate the next chunks of the video.
@@ -98,6 +114,30 @@ def toolset(
         """List everyone and everything that has appeared: global ID, name, attributes, prompts, memory frames."""
         return reel.cast()
 
+    def show_frame(frame_id: FrameId, picture: Picture = False) -> Any:
+        """Show a memory frame: who is in it with which scores, its prompt, where its picture lies; or the picture too.
+
+        Use it to check that a frame shows whom it should before choosing it as memory.
+        """
+        frame = reel.frame(frame_id)
+        return [text_block(frame), picture_block(frame["picture"])] if picture else frame
+
+    def rewind(chunks: Kept) -> dict[str, Any]:
+        """Go back in the video: keep its first chunks and forget the rest, cast and memory included.
+
+        Then generate again, under the same prompt, another wording of it, or other memory frames. Returns where the
+        video stands then.
+        """
+        return reel.rewind(chunks)
+
+    def correct_identity(global_id: GlobalId, really: Really = None) -> dict[str, Any]:
+        """Correct who somebody is: give an entity of the current prompt the global ID of another cast member.
+
+        Use it where two people or things were taken for one, or one for two. The prompt's memory frames and its text
+        are then made anew for the next chunk; chunks that are already made stay as they are.
+        """
+        return reel.correct(global_id, really)
+
     def finish_video() -> dict[str, Any]:
         """Complete the video file and its report, and return their paths; the next call begins another video."""
         return reel.finish()
@@ -111,9 +151,30 @@ def toolset(
             recall_memory,
             search_memory,
             describe_cast,
+            show_frame,
+            rewind,
+            correct_identity,
             finish_video,
         )
     ]
+
+
+def text_block(value: Any) -> dict[str, Any]:
+    """Return a value as a content block that any chat model reads."""
+    return {"type": "text", "text": json.dumps(value, ensure_ascii=False)}
+
+
+def picture_block(path: str) -> dict[str, Any]:
+    """Return a PNG file as a content block for a chat model that sees.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    try:
+        content = base64.b64encode(Path(path).read_bytes()).decode()
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    return {"type": "image", "base64": content, "mime_type": "image/png"}
 
 
 def _tool(function: Callable[..., Any]) -> BaseTool:

@@ -98,13 +98,19 @@ def test_a_restart_before_the_first_chunk_loses_nothing(
 
 
 @pytest.mark.usefixtures("small_model")
-def test_a_state_from_before_a_chunk_is_not_continued_on_a_stream_past_it(settings: Settings, runs: Path) -> None:
-    film = Stepped(settings(), runs)
+def test_an_earlier_checkpoint_is_gone_on_from_on_the_stream_as_it_stood_then(settings: Settings, runs: Path) -> None:
+    film, straight = Stepped(settings(), runs), Stepped(settings(), runs, "straight")
     film.begin(MIA)
     film.step(3)
     earlier = next(s for s in film.graph.get_state_history(film.thread) if s.values.get("index") == 1)
-    with pytest.raises(StoreError, match="the state stands at chunk 1, the open stream at chunk 3"):
-        film.graph.invoke(None, earlier.config, context=film.context)
+    film.graph.invoke(None, earlier.config, context=film.context)
+    film.finish()
+    straight.begin(MIA, video_id="straight")
+    straight.finish()
+    for name in ("video.mp4", "memory_bank.json"):
+        assert (runs / "film" / name).read_bytes() == (runs / "straight" / name).read_bytes()
+    chunks = [event["index"] for event in RunFolder(runs / "film").read_events() if event["type"] == "chunk"]
+    assert chunks == [0, 1, 2, 3]
 
 
 @pytest.mark.usefixtures("small_model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from collections.abc import Callable
@@ -75,6 +76,9 @@ def test_every_tool_says_what_it_is_for_and_what_each_argument_is() -> None:
         "recall_memory",
         "search_memory",
         "describe_cast",
+        "show_frame",
+        "rewind",
+        "correct_identity",
         "finish_video",
     }
     for tool in tools.values():
@@ -149,6 +153,56 @@ def test_memory_frames_can_be_chosen_for_the_next_chunk(agent: Agent) -> None:
     assert chunk["memory"] == [frame]
 
 
+def test_going_back_makes_the_video_that_would_have_been_made(agent: Agent, runs: Path) -> None:
+    agent.call("generate_chunk", prompt=MIA, chunks=4)
+    agent.call("generate_chunk", prompt=TOM, chunks=2)
+    back = agent.call("rewind", chunks=3)
+    assert (back["prompt_id"], back["chunks"], len(back["memory"])) == (1, 3, 1)
+    agent.call("generate_chunk", chunks=1)
+    assert [member["name"] for member in agent.call("describe_cast")] == ["Mia"]
+    agent.call("finish_video")
+    agent.call("generate_chunk", prompt=MIA, chunks=4)
+    agent.call("finish_video")
+    for name in ("memory_bank.json", "llm_agent.json", "video.mp4"):
+        assert (runs / "video" / name).read_bytes() == (runs / "video-2" / name).read_bytes()
+
+
+def test_going_back_to_the_beginning_takes_another_first_prompt(agent: Agent) -> None:
+    agent.call("generate_chunk", prompt=MIA, chunks=2)
+    assert agent.call("rewind", chunks=0)["prompt_id"] == 0
+    made = agent.call("generate_chunk", prompt=TOM)
+    assert [entity["entity"] for entity in made["entities"]] == ["Tom"]
+    assert made["chunks"][0]["index"] == 0
+
+
+def test_a_memory_frame_can_be_looked_at(agent: Agent) -> None:
+    agent.call("generate_chunk", prompt=MIA, chunks=4)
+    name = agent.call("recall_memory", global_ids=[1])[0]["frame_id"]
+    told = agent.call("show_frame", frame_id=name)
+    assert told["shows"] == {"1": "Mia"}
+    assert Path(told["picture"]).is_file()
+    text, picture = agent.message("show_frame", frame_id=name, picture=True).content
+    assert json.loads(text["text"])["frame_id"] == name
+    assert base64.b64decode(picture["base64"]) == Path(told["picture"]).read_bytes()
+
+
+def test_an_identity_can_be_corrected_both_ways(agent: Agent) -> None:
+    agent.call("generate_chunk", prompt=MIA, chunks=4)
+    agent.call("generate_chunk", prompt="A woman with red hair waits in the park.", chunks=3)
+    other = next(member for member in agent.call("describe_cast") if member["name"] != "Mia")["global_id"]
+    merged = agent.call("correct_identity", global_id=other, really=1)
+    assert [entity["global_id"] for entity in merged["entities"]] == [1]
+    assert "blue sweater" in merged["text"]
+    [mia] = agent.call("describe_cast")
+    assert (mia["name"], mia["prompts"]) == ("Mia", [1, 2])
+    assert agent.call("generate_chunk")["chunks"][0]["memory"] == merged["memory"]
+    split = agent.call("correct_identity", global_id=1)
+    assert [entity["global_id"] for entity in split["entities"]] == [2]
+    cast = {member["global_id"]: member for member in agent.call("describe_cast")}
+    assert (cast[1]["prompts"], cast[2]["prompts"]) == ([1], [2])
+    assert "blue sweater" not in cast[2]["attributes"]
+
+
 def test_a_finished_video_is_followed_by_another_in_a_folder_of_its_own(agent: Agent, runs: Path) -> None:
     for _ in range(2):
         agent.call("generate_chunk", prompt=MIA)
@@ -170,6 +224,9 @@ def test_a_finished_video_is_followed_by_another_in_a_folder_of_its_own(agent: A
         ("match_entities", {}, "prompt: field required"),
         ("recall_memory", {"global_ids": [7]}, "no global ID 7 in the cast; known: nobody yet"),
         ("search_memory", {"query": ""}, "is empty"),
+        ("show_frame", {"frame_id": "p1_c1_f0"}, "no memory frame 'p1_c1_f0'; known: none yet"),
+        ("rewind", {"chunks": 3}, "the video has 0 chunks"),
+        ("correct_identity", {"global_id": 1}, "no prompt yet"),
         ("finish_video", {}, "nothing has been generated yet"),
     ],
 )
