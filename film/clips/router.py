@@ -1,0 +1,280 @@
+"""Many clip models as one: who makes a clip, and who does when that one cannot.
+
+Rules in ``providers.yaml`` say who is preferred; among the others the lowest price is. Each model gets the whole wish
+and fits it for itself, so a failover has its own request shape. A task that was already paid for goes before all rules.
+The router sends nothing itself and knows no provider's API.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from memreel.errors import ModelError, UserError
+from memreel.film.clips.hosted import HostedModel, KeyMissing, Office
+from memreel.film.clips.ledger import Books, Ledger
+from memreel.film.clips.patience import Breaker, Patience
+from memreel.film.clips.protocol import Capabilities, Clip, ClipModel, ClipRequest, Cost, Emit
+from memreel.film.clips.table import Model, Provider, Rule, table
+from memreel.film.clips.wire import Wire
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a clip would go, for a dry run: who, why, at what cost, adapted how; and who cannot, and why not."""
+
+    key: str
+    model: str
+    provider: str
+    because: str
+    cost: Cost
+    notes: tuple[str, ...]
+    refused: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the route as JSON values."""
+        return {
+            "key": self.key,
+            "model": self.model,
+            "provider": self.provider,
+            "because": self.because,
+            "usd": self.cost.usd,
+            "credits": self.cost.credits,
+            "wall_seconds": self.cost.wall_seconds,
+            "notes": list(self.notes),
+            "refused": self.refused,
+        }
+
+
+class Router:
+    """A `ClipModel` over others; usable from several threads."""
+
+    def __init__(self, name: str, models: Sequence[ClipModel], books: Books) -> None:
+        """Route among ``models`` under the budget of ``books``.
+
+        Raises:
+            UserError: there is no model to route to.
+        """
+        if not models:
+            raise UserError(f"no clip model to choose from for '{name}'")
+        self.name = name
+        self.models = tuple(models)
+        self.books = books
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What at least one of the models can do."""
+        each = [model.capabilities for model in self.models]
+        return Capabilities(
+            seconds=(min(one.seconds[0] for one in each), max(one.seconds[1] for one in each)),
+            lengths=tuple(sorted({length for one in each for length in one.lengths}))
+            if all(one.lengths for one in each)
+            else (),
+            ratios=tuple(dict.fromkeys(ratio for one in each for ratio in one.ratios)),
+            prompt_units=max(one.prompt_units for one in each),
+            references=max(one.references for one in each),
+            references_with_first_frame=any(one.references_with_first_frame for one in each),
+            first_frame=any(one.first_frame for one in each),
+            last_frame=any(one.last_frame for one in each),
+            sound=any(one.sound for one in each),
+            seed=any(one.seed for one in each),
+        )
+
+    def ledger(self, folder: Path) -> Ledger:
+        """Return the ledger of a film's clips: what is left of the budget, and its summary for ``run.json``."""
+        return self.books.at(folder)
+
+    def estimate(self, request: ClipRequest) -> Cost:
+        """Say what the clip would cost where it would go. Nothing is sent.
+
+        Raises:
+            UserError: no model can serve the request; the message has each one's reason.
+        """
+        return self.route(request).cost
+
+    def route(self, request: ClipRequest) -> Route:
+        """Say where the clip would go, and why. Nothing is sent.
+
+        Raises:
+            UserError: as `estimate`.
+        """
+        ranked, because, refused = self._rank(request)
+        model, cost = ranked[0]
+        return Route(
+            key=request.key,
+            model=model.name,
+            provider=_provider(model),
+            because=because,
+            cost=cost,
+            notes=model.adaptions(request) if isinstance(model, HostedModel) else (),
+            refused=refused,
+        )
+
+    def dry_run(self, requests: Sequence[ClipRequest]) -> dict[str, Any]:
+        """Return the routes of all clips and what they cost together, as JSON values; nothing is sent.
+
+        ``missing_keys`` are the variables without which it cannot be made, ``over_budget`` what it costs too much.
+
+        Raises:
+            UserError: a request that no model can serve.
+        """
+        routes = [self.route(request) for request in requests]
+        usd = round(sum(route.cost.usd for route in routes), 6)
+        used = {route.provider for route in routes if route.provider in table().providers}
+        budget = self.books.budget
+        return {
+            "routes": [route.as_json() for route in routes],
+            "usd": usd,
+            "credits": round(sum(route.cost.credits for route in routes), 3),
+            "wall_seconds": round(sum(route.cost.wall_seconds for route in routes), 1),
+            "budget_usd": budget,
+            "over_budget": round(max(0.0, usd - budget), 6) if budget is not None else 0.0,
+            "missing_keys": sorted(" or ".join(table().providers[name].keys) for name in used if _no_key(name)),
+        }
+
+    def require(self, requests: Sequence[ClipRequest]) -> None:
+        """Check before a film begins that its clips can be made and paid for. Nothing is sent.
+
+        Raises:
+            UserError: a key is missing, a request cannot be served, or the estimates exceed the budget.
+        """
+        told = self.dry_run(requests)
+        if told["missing_keys"]:
+            raise KeyMissing(f"no key for '{self.name}': set {', '.join(told['missing_keys'])}")
+        if told["over_budget"]:
+            raise UserError(
+                f"the film's {len(requests)} clips are estimated at {told['usd']:.2f} USD, the budget is "
+                f"{told['budget_usd']:.2f} USD: raise --budget, or ask for fewer seconds"
+            )
+
+    def generate(self, request: ClipRequest, folder: Path, emit: Emit) -> Clip:
+        """Make the clip with the first model that can, and return it.
+
+        Raises:
+            UserError: no model can serve the request, has a key, and is within the budget.
+            ModelError: all that were asked failed; the message has each one's reason.
+            StoreError: the folder cannot be written.
+        """
+        ranked, because, refused = self._rank(request)
+        ranked.sort(key=lambda pair: not (isinstance(pair[0], HostedModel) and pair[0].picks_up(request, folder)))
+        for name, reason in refused.items():
+            emit({"type": "clip_refused", "key": request.key, "model": name, "reason": reason})
+        first, cost = ranked[0]
+        emit({"type": "clip_route", "key": request.key, "model": first.name, "because": because, "usd": cost.usd})
+        failed: list[ModelError | UserError] = []
+        for place, (model, _) in enumerate(ranked):
+            try:
+                return model.generate(request, folder, emit)
+            except (ModelError, UserError) as error:
+                failed.append(error)
+                if place + 1 < len(ranked):
+                    emit(
+                        {"type": "clip_failover", "key": request.key, "model": model.name}
+                        | {"to": ranked[place + 1][0].name, "reason": str(error)}
+                    )
+        if len(failed) == 1:
+            raise failed[0]
+        reasons = "; ".join(str(error) for error in failed)
+        asked = [error for error in failed if isinstance(error, ModelError)]
+        raise ModelError(reasons) if asked else UserError(reasons)
+
+    def _rank(self, request: ClipRequest) -> tuple[list[tuple[ClipModel, Cost]], str, dict[str, str]]:
+        """Return the models that can serve a request, best first, the rule's reason, and the others' reasons."""
+        rule = next(rule for rule in table().routes if _holds(rule, request, self.books.budget))
+        able: list[tuple[ClipModel, Cost]] = []
+        refused: dict[str, str] = {}
+        for model in self.models:
+            try:
+                able.append((model, model.estimate(request)))
+            except UserError as error:
+                refused[model.name] = str(error)
+        if not able:
+            raise UserError("; ".join(refused.values()))
+        wanted = list(rule.prefer)
+        able.sort(
+            key=lambda pair: (
+                _no_key(_provider(pair[0])),
+                wanted.index(pair[0].name) if pair[0].name in wanted else len(wanted),
+                pair[1].usd,
+            )
+        )
+        because = rule.because if able[0][0].name in wanted or not wanted else "the lowest price"
+        return able, because if len(able) > 1 else "the only one that can", refused
+
+
+def hosted(name: str, budget: float | None = None, patience: Patience | None = None) -> Router:
+    """Return the hosted models that a name stands for, as one clip model.
+
+    Args:
+        name: ``auto`` for all, a provider (``runway``, ``google``), or a model's own name (``gen4.5``, ``veo-3.1``).
+        budget: dollars that a film may cost; ``None``: no limit.
+        patience: times and counts; ``None``: those of `Patience`.
+
+    Raises:
+        UserError: no such model, or a budget that is none.
+    """
+    wait = patience or Patience()
+    names = table().select(name)
+    books, gate = Books(budget), threading.BoundedSemaphore(wait.in_flight)
+    offices = {
+        key: Office(key, provider, Breaker(wait), partial(_connect, key, provider, wait.request))
+        for key, provider in table().providers.items()
+    }
+    models = [HostedModel(one, offices[table().models[one].provider], books, wait, gate) for one in names]
+    return Router(name, models, books)
+
+
+def _connect(name: str, provider: Provider, timeout: float, model: Model) -> Wire:
+    """Open a provider's API.
+
+    Raises:
+        UserError: the SDK is not installed, or no key is set.
+    """
+    key = provider.key()
+    try:
+        if name == "runway":
+            from memreel.film.clips.runway import RunwayWire
+
+            if key is None:
+                raise KeyMissing(f"no key for {provider.title}: set {' or '.join(provider.keys)}")
+            return RunwayWire(provider, key, timeout)
+        from memreel.film.clips.google import OmniWire, VeoWire, on_vertex
+
+        if key is None and not on_vertex():
+            raise KeyMissing(f"no key for {provider.title}: set {' or '.join(provider.keys)}")
+        return (VeoWire if model.api == "veo" else OmniWire)(model, key or "", timeout)
+    except ImportError as error:
+        raise UserError(f"{provider.title} needs its SDK: pip install 'memreel[hosted]' ({error})") from error
+
+
+def _provider(model: ClipModel) -> str:
+    return model.provider if isinstance(model, HostedModel) else "local"
+
+
+def _no_key(provider: str) -> bool:
+    """Tell whether a provider cannot be asked for want of a key."""
+    row = table().providers.get(provider)
+    if row is None or row.key() is not None:
+        return False
+    return not (provider == "google" and _vertex())
+
+
+def _vertex() -> bool:
+    from memreel.film.clips.google import on_vertex
+
+    return on_vertex()
+
+
+def _holds(rule: Rule, request: ClipRequest, budget: float | None) -> bool:
+    when = rule.when
+    return (
+        (when.quality is None or when.quality == request.quality)
+        and (when.budget_over is None or budget is None or budget > when.budget_over)
+        and (not when.style or any(word in request.style.lower() for word in when.style))
+        and (when.references is None or when.references == bool(request.references))
+        and (when.first_frame is None or when.first_frame == bool(request.first_frame))
+    )

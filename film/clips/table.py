@@ -1,0 +1,163 @@
+"""What hosted models can do and cost: `providers.yaml`, read and checked.
+
+One table for every question about a provider: what may be asked (`fitting`), what it costs (`hosted`), who is asked
+first (`router`). This module reads; it sends nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from memreel.errors import UserError, did_you_mean
+from memreel.film.clips.protocol import Capabilities, Quality, Ratio
+
+FILE = Path(__file__).with_name("providers.yaml")
+BETTER: Mapping[Quality, tuple[Quality, ...]] = {
+    "draft": ("draft", "standard", "premium"),
+    "standard": ("standard", "premium", "draft"),
+    "premium": ("premium", "standard", "draft"),
+}
+"""What is taken for a quality, best match first."""
+
+
+class Row(BaseModel):
+    """What all parts of the table share: frozen, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Provider(Row):
+    """Who runs models: its name for people, the variables that may hold its key, and how it charges."""
+
+    title: str
+    keys: tuple[str, ...]
+    usd_per_credit: float = Field(0.0, ge=0)
+    reserve: float = Field(1.0, ge=1)
+
+    def key(self) -> str | None:
+        """Return the key from the environment, or ``None`` if none is set."""
+        return next((value for name in self.keys if (value := os.environ.get(name))), None)
+
+
+class Offer(Row):
+    """What one quality is called at the provider, and its price."""
+
+    model: str
+    resolution: str = ""
+    usd_per_second: float = Field(ge=0)
+
+
+class Painter(Row):
+    """An image model that paints a first frame from reference pictures."""
+
+    model: str
+    usd: float = Field(ge=0)
+    references: int = Field(ge=1)
+    prompt_units: int
+    ratios: dict[Ratio, str]
+
+
+class Model(Row):
+    """One video model: its limits, its words for ratios, its prices."""
+
+    provider: str
+    api: Literal["tasks", "interactions", "veo"]
+    by_name_only: bool = False
+    seconds: tuple[int, int] | None = None
+    lengths: tuple[int, ...] = ()
+    lengths_with_references: tuple[int, ...] = ()
+    ratios: dict[Ratio, str]
+    ratios_with_first_frame: dict[Ratio, str] = {}
+    prompt_units: int
+    references: int = 0
+    first_frame: bool = False
+    last_frame: bool = False
+    sound: bool = False
+    seed: bool = False
+    picture_bytes: int
+    speed: float = Field(description="Seconds of waiting per second of video.")
+    tokens_per_second: float | None = None
+    usd_per_million_read: float = 0.0
+    quality: dict[Quality, Offer]
+    painter: Painter | None = None
+
+    def offer(self, quality: Quality) -> Offer:
+        """Return what this model offers for a quality, or the nearest to it."""
+        return next(self.quality[near] for near in BETTER[quality] if near in self.quality)
+
+    def capabilities(self) -> Capabilities:
+        """Say what the model can do, a painter's help included."""
+        low, high = self.seconds or (min(self.lengths), max(self.lengths))
+        return Capabilities(
+            seconds=(low, high),
+            lengths=self.lengths or tuple(float(whole) for whole in range(low, high + 1)),
+            ratios=tuple({**self.ratios, **self.ratios_with_first_frame}),
+            prompt_units=self.prompt_units,
+            references=self.references or (self.painter.references if self.painter else 0),
+            references_with_first_frame=False,
+            first_frame=self.first_frame,
+            last_frame=self.last_frame,
+            sound=self.sound,
+            seed=self.seed,
+        )
+
+
+class Conditions(Row):
+    """When a routing rule holds: all that are given must."""
+
+    quality: Quality | None = None
+    budget_over: float | None = None
+    style: tuple[str, ...] = ()
+    references: bool | None = None
+    first_frame: bool | None = None
+
+
+class Rule(Row):
+    """A routing rule: whom to prefer, when, and why."""
+
+    when: Conditions
+    prefer: tuple[str, ...]
+    because: str
+
+
+class Table(Row):
+    """All of ``providers.yaml``."""
+
+    providers: dict[str, Provider]
+    models: dict[str, Model]
+    routes: tuple[Rule, ...]
+
+    def provider_of(self, model: str) -> Provider:
+        """Return who runs a model."""
+        return self.providers[self.models[model].provider]
+
+    def select(self, name: str) -> tuple[str, ...]:
+        """Return the models that a name stands for: a model's own, a provider's, or ``auto`` for all of them.
+
+        Raises:
+            UserError: no such model or provider.
+        """
+        if name in self.models:
+            return (name,)
+        found = tuple(
+            key for key, model in self.models.items() if name in ("auto", model.provider) and not model.by_name_only
+        )
+        if not found:
+            known = ["auto", *self.providers, *self.models]
+            raise UserError(
+                f"no hosted model '{name}'{did_you_mean(name, known) or '; there are: ' + ', '.join(known)}"
+            )
+        return found
+
+
+@cache
+def table() -> Table:
+    """Read the table that comes with memreel."""
+    return Table.model_validate(yaml.safe_load(FILE.read_text(encoding="utf-8")))
