@@ -12,6 +12,9 @@ import av
 
 from memreel.errors import ModelError
 
+TORN = 0.5
+"""Seconds that may be missing at the end of what a header promises."""
+
 
 class Unplayable(ModelError):
     """A file is not a video, or stops short of what its header promises."""
@@ -46,8 +49,9 @@ def examine(path: Path) -> Footage:
                 begin = time if begin is None else begin
                 step = time - before if before is not None else float(1 / (stream.average_rate or 24))
                 pictures, end, before = pictures + 1, time + step, time
-            if not pictures or pictures < stream.frames:
-                raise Unplayable(f"{path} stops after {pictures} of {stream.frames} pictures")
+            promised = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+            if not pictures or pictures < stream.frames or end - (begin or 0.0) < promised - TORN:
+                raise Unplayable(f"{path} stops after {pictures} pictures, short of what it promises")
             return Footage(stream.width, stream.height, pictures, end - (begin or 0.0), bool(container.streams.audio))
     except (OSError, av.FFmpegError, ValueError) as error:
         raise Unplayable(f"{path} is not a video that can be played: {error}") from error

@@ -1,8 +1,9 @@
 """Google's video models through its SDK: Omni Flash by Interactions in the background, Veo by long-running operations.
 
 The key is read from the environment by the caller, the address from ``GOOGLE_GEMINI_BASE_URL`` by the SDK. With
-``GOOGLE_GENAI_USE_VERTEXAI`` the SDK speaks to a project on Vertex AI and needs no key. Waiting and trying again are
-not done here, so the SDK's own are switched off.
+``GOOGLE_GENAI_USE_VERTEXAI`` the SDK speaks to Vertex AI (``GOOGLE_VERTEX_BASE_URL``) instead, with a project's
+credentials or a key; Veo is served there alone. Waiting and trying again are not done here, so the SDK's own are
+switched off.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from google import genai
 from google.genai import errors, types
+from pydantic import ValidationError
 
 from memreel.film.clips.fitting import Fitted, Painting, Still
 from memreel.film.clips.table import Model
@@ -45,7 +47,11 @@ class _Wire:
 
     def __init__(self, model: Model, key: str, timeout: float) -> None:
         """Prepare a client; ``timeout`` is in seconds, for one request."""
-        options = types.HttpOptions(timeout=int(timeout * 1000), retry_options=types.HttpRetryOptions(attempts=1))
+        options = types.HttpOptions(
+            base_url=os.environ.get("GOOGLE_VERTEX_BASE_URL") if on_vertex() else None,
+            timeout=int(timeout * 1000),
+            retry_options=types.HttpRetryOptions(attempts=1),
+        )
         self._model = model
         self._client = genai.Client(api_key=None if on_vertex() else key, http_options=options)
 
@@ -146,12 +152,11 @@ class VeoWire(_Wire):
                 for still in fitted.references
             ]
             or None,
-            seed=fitted.seed if on_vertex() else None,  # the Gemini API takes none
+            seed=fitted.seed,
         )
+        source = types.GenerateVideosSource(prompt=fitted.prompt, image=_image(fitted.first_frame))
         made = self._call(
-            lambda: self._client.models.generate_videos(
-                model=fitted.offer.model, prompt=fitted.prompt, image=_image(fitted.first_frame), config=config
-            ),
+            lambda: self._client.models.generate_videos(model=fitted.offer.model, source=source, config=config),
             creating=True,
         )
         if not made.name:
@@ -206,6 +211,8 @@ def _wire_error(error: Exception, creating: bool) -> Exception:
         headers = getattr(response, "headers", None) or {}
         message = (error.message if isinstance(error, errors.APIError) else None) or str(error)
         return by_status(status, str(message), headers.get("retry-after"), creating)
+    if isinstance(error, (ValueError, TypeError)) and not isinstance(error, ValidationError):
+        return Refused(str(error))  # the SDK's own checks, before anything was sent
     cause = error.__cause__ or error
     never_sent = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
     return Unavailable(f"no answer ({cause})", maybe_taken=creating and not never_sent)

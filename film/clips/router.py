@@ -244,6 +244,11 @@ def _connect(name: str, provider: Provider, timeout: float, model: Model) -> Wir
             return RunwayWire(provider, key, timeout)
         from memreel.film.clips.google import OmniWire, VeoWire, on_vertex
 
+        if model.vertex_only and not on_vertex():
+            raise UserError(
+                "this model is served by Vertex AI alone: set GOOGLE_GENAI_USE_VERTEXAI=true, and GOOGLE_CLOUD_PROJECT "
+                "and GOOGLE_CLOUD_LOCATION, or GOOGLE_API_KEY"
+            )
         if key is None and not on_vertex():
             raise KeyMissing(f"no key for {provider.title}: set {' or '.join(provider.keys)}")
         return (VeoWire if model.api == "veo" else OmniWire)(model, key or "", timeout)

@@ -70,6 +70,7 @@ class Model(Row):
     provider: str
     api: Literal["tasks", "interactions", "veo"]
     by_name_only: bool = False
+    vertex_only: bool = False
     seconds: tuple[int, int] | None = None
     lengths: tuple[int, ...] = ()
     lengths_with_references: tuple[int, ...] = ()

@@ -16,11 +16,11 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from memreel.output.video import VideoWriter
+from memreel.output.video import assemble, encode
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Course:
 
 @dataclass
 class Output:
-    """How a result is handed out: ``ok``, ``expired``, ``broken off`` (fewer bytes than announced), ``cut``, ``text``."""
+    """How a result is handed out: ``ok``, ``expired``, ``broken off`` (less than announced), ``cut``, ``text``."""
 
     how: str = "ok"
     seconds: float | None = None
@@ -66,8 +66,9 @@ def video(seconds: float) -> bytes:
     pictures[:, :, :32] = level[:, None, None, None]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        with VideoWriter(path, 64, 36, 24) as writer:
-            writer.add(pictures)
+        piece = encode(pictures, 24, 0, 0)
+        path.with_suffix(".pieces").write_bytes(piece.head + piece.body)
+        assemble(path.with_suffix(".pieces"), path, [])
         return path.read_bytes()
 
 
@@ -88,6 +89,10 @@ class ProviderServer:
     """What a test scripts and reads: faults in, requests and charges out."""
 
     address: str
+    hold: threading.Event | None = None
+    """While it is set and not yet triggered, the server says ``held`` and waits before it answers `hold_at`."""
+    hold_at: str = ""
+    held: threading.Event = field(default_factory=threading.Event)
     creates: list[Any] = field(default_factory=list)
     looks: list[Any] = field(default_factory=list)
     courses: list[Course] = field(default_factory=list)
@@ -134,6 +139,13 @@ class Handler(BaseHTTPRequestHandler):
     def fail(self, fate: Status) -> None:
         error = {"error": fate.message, "message": fate.message}
         self.say(fate.code, error, fate.headers)
+
+    def wait_at(self, place: str) -> None:
+        """Wait here if the test wants to do something in the middle of this."""
+        state = self.server_state
+        if state.hold is not None and state.hold_at == place:
+            state.held.set()
+            state.hold.wait(30)
 
     def hang_up(self) -> None:
         self.close_connection = True
@@ -185,7 +197,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class RunwayHandler(Handler):
-    CREDITS = {"gen4.5": 12, "gen4_image": 5}
+    CREDITS: ClassVar = {"gen4.5": 12, "gen4_image": 5}
 
     def do_POST(self) -> None:
         state, asked = self.server_state, self.body()
@@ -202,6 +214,7 @@ class RunwayHandler(Handler):
         credits = self.CREDITS[asked["model"]] * (1 if painting else asked["duration"])
         charge = (state.announced or credits) / 100
         task_id = self.take(charge, seconds=asked.get("duration"), painting=painting)
+        self.wait_at("created")
         if isinstance(fate, Drop):
             return self.hang_up()
         return self.say(200, {"id": task_id, "estimatedCost": {"credits": state.announced or credits}})
@@ -223,11 +236,13 @@ class RunwayHandler(Handler):
     def do_GET(self) -> None:
         state = self.server_state
         if self.path.startswith("/out/"):
+            self.wait_at("downloading")
             task = state.tasks[self.path.split("/")[2].split("?")[0]]
             return self.hand_out(picture() if task["painting"] else video(task["seconds"]))
         fate = state.next(state.looks, None)
         if isinstance(fate, Status):
             return self.fail(fate)
+        self.wait_at("looked at")
         task_id = self.path.rsplit("/", 1)[1]
         if task_id not in state.tasks:
             return self.fail(Status(404, "no such task"))
@@ -257,8 +272,12 @@ class RunwayHandler(Handler):
 
 
 class GoogleHandler(Handler):
-    USD = {"gemini-omni-1.2-flash": 0.07, "gemini-omni-1.1-flash": 5792 * 17.5e-6, "veo-3.1-fast-generate-001": 0.1}
-    STATUS = {"PENDING": "queued", "RUNNING": "in_progress", "SUCCEEDED": "completed", "FAILED": "failed"} | {
+    USD: ClassVar = {
+        "gemini-omni-1.2-flash": 0.07,
+        "gemini-omni-1.1-flash": 5792 * 17.5e-6,
+        "veo-3.1-fast-generate-001": 0.1,
+    }
+    STATUS: ClassVar = {"PENDING": "queued", "RUNNING": "in_progress", "SUCCEEDED": "completed", "FAILED": "failed"} | {
         "CANCELLED": "cancelled"
     }
 
@@ -274,6 +293,8 @@ class GoogleHandler(Handler):
             task = state.tasks[self.path.split("/")[-2]]
             task["course"] = Course(["CANCELLED"])
             return self.say(200, {"id": self.path.split("/")[-2], "status": "cancelled"})
+        if self.path.endswith(":fetchPredictOperation"):
+            return self.operation(asked["operationName"])
         fate = state.next(state.creates, None)
         if isinstance(fate, Status):
             return self.fail(fate)
@@ -283,7 +304,7 @@ class GoogleHandler(Handler):
             model = self.path.split("/models/")[1].split(":")[0]
             seconds = asked["parameters"]["durationSeconds"]
             task_id = self.take(self.USD[model] * seconds, seconds=seconds, model=model)
-            return self.say(200, {"name": f"models/{model}/operations/{task_id}"})
+            return self.say(200, {"name": f"publishers/google/models/{model}/operations/{task_id}"})
         if wrong := self.wrong(asked):
             return self.fail(Status(400, wrong))
         seconds = int(asked["response_format"]["duration"].rstrip("s"))
@@ -292,10 +313,26 @@ class GoogleHandler(Handler):
             return self.hang_up()
         return self.say(200, {"id": task_id, "status": "in_progress", "model": asked["model"]})
 
+    def operation(self, name: str) -> None:
+        """Say how an operation stands; Vertex AI hands the video out in the answer."""
+        task = self.server_state.tasks[name.rsplit("/", 1)[1]]
+        status = self.status_of(task)
+        told: dict[str, Any] = {"name": name, "done": status in ("SUCCEEDED", "FAILED")}
+        if status == "SUCCEEDED":
+            data = base64.b64encode(video(task["seconds"])).decode()
+            told["response"] = {"videos": [{"bytesBase64Encoded": data, "mimeType": "video/mp4"}]}
+        elif status == "FAILED":
+            told["error"] = {"code": 13, "message": task["course"].failure}
+        self.say(200, told)
+
     def wrong(self, asked: dict[str, Any]) -> str | None:
         form = asked.get("response_format", {})
-        pictures = [part for part in asked["input"] if part["type"] == "image"]
-        if not asked.get("background") or form.get("type") != "video" or form.get("aspect_ratio") not in ("16:9", "9:16"):
+        pictures = [part for part in asked["input"][0]["content"] if part["type"] == "image"]
+        if (
+            not asked.get("background")
+            or form.get("type") != "video"
+            or form.get("aspect_ratio") not in ("16:9", "9:16")
+        ):
             return "Invalid response_format"
         if any(not base64.b64decode(part["data"]) or not part["mime_type"].startswith("image/") for part in pictures):
             return "Invalid image"
@@ -315,14 +352,7 @@ class GoogleHandler(Handler):
         task = state.tasks[task_id]
         status = self.status_of(task)
         uri = f"https://generativelanguage.googleapis.com/v1beta/files/{task_id}:download?alt=media"
-        if "/operations/" in self.path:
-            told: dict[str, Any] = {"name": self.path.split("/v1beta/")[1].split("?")[0], "done": status in ("SUCCEEDED", "FAILED")}
-            if status == "SUCCEEDED":
-                told["response"] = {"generateVideoResponse": {"generatedSamples": [{"video": {"uri": uri}}]}}
-            elif status == "FAILED":
-                told["error"] = {"code": 13, "message": task["course"].failure}
-            return self.say(200, told)
-        told = {"id": task_id, "status": self.STATUS[status], "model": task["model"]}
+        told: dict[str, Any] = {"id": task_id, "status": self.STATUS[status], "model": task["model"]}
         if status == "SUCCEEDED":
             told["steps"] = [
                 {"type": "model_output", "content": [{"type": "video", "mime_type": "video/mp4", "uri": uri}]}
