@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from memreel.benchmarks.recallbench import account, figures
 from memreel.benchmarks.recallbench.cases import Take, Watcher
@@ -32,6 +32,7 @@ from memreel.errors import MemreelError, StoreError, UserError
 from memreel.model.minilm import sentence_encoder
 from memreel.model.protocol import VideoModel
 from memreel.world.draw import HEIGHT, WIDTH
+from memreel.world.palette import HeldOut
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +51,7 @@ class Plan:
     variants: tuple[Variant, ...]
     scripts: int = QUICK
     seed: int = 0
-    held_out: bool = False
+    held_out: HeldOut = "nothing"
 
     @property
     def key(self) -> dict[str, Any]:
@@ -237,7 +238,7 @@ def command(
     strategies: str | None = None,
     controls: bool = False,
     seed: int = 0,
-    held_out: bool = False,
+    held_out: HeldOut = "nothing",
     jobs: int = 1,
     as_json: bool = False,
 ) -> None:
@@ -302,7 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--strategies", help="a comma-separated list, such as identity,identity+enrich,none,oracle")
     parser.add_argument("--controls", action="store_true", help="add gold IDs, fewer frames, altered and wrong memory")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scripts")
-    parser.add_argument("--held-out", action="store_true", help="names and colour words unseen in training")
+    parser.add_argument("--held-out", choices=get_args(HeldOut), default="nothing", help="words unseen in training")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--json", action="store_true", help="make the last line of stdout one JSON object")
     args = parser.parse_args(arguments)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from memreel.commands.terminal import Config, Json, Settings
+from memreel.world.palette import HeldOut
 
 bench = typer.Typer(help="Measure what memreel does; parts and figures are described in docs/benchmarks.md.")
 
@@ -24,7 +25,7 @@ def bench_recall(
     ] = None,
     controls: Annotated[bool, typer.Option("--controls", help="Add gold IDs, fewer frames, altered memory.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the scripts.")] = 0,
-    held_out: Annotated[bool, typer.Option("--held-out", help="Names and colour words unseen in training.")] = False,
+    held_out: Annotated[HeldOut, typer.Option("--held-out", help="Words that training never saw.")] = "nothing",
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
     json_: Json = False,
 ) -> None:

@@ -2,8 +2,9 @@
 
 Each figure is the share of entities whose attributes are all right in the last picture of a generated chunk, given the
 true frames before it. `opening`: the first chunk of a video, from words alone; `described`: first mention in words, not
-seen in any frame before; `memory`: named only, unseen in sink and local, with its memory frames; `none`: the same without; `wrong`: with another story's frames; `enriched`:
-memory and words together; `reader`: the true picture instead of the generated one.
+seen in any frame before; `memory`: named only, unseen in sink and local, with its memory frames; `none`: the same
+without; `wrong`: with another story's frames; `enriched`: memory and words together; `reader`: the true picture instead
+of the generated one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import get_args
 
 import numpy as np
 import torch
@@ -94,7 +96,7 @@ class Evaluator:
         device: str,
         samples: int,
         seed: int = 7,
-        held_out: bool = True,
+        held_out: palette.HeldOut = "both",
     ) -> None:
         """Draw ``samples`` openings, as many samples with a later first description and as many with a return."""
         self.codec, self.encoder, self.device, self.count = codec, encoder, device, samples
@@ -197,13 +199,13 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, default=None, help="folder for grids of pictures and figures.json")
     parser.add_argument("--seconds", type=float, default=math.inf, help="time limit on the scores")
     parser.add_argument(
-        "--trained-words", action="store_true", help="names and colour words from training, not held out"
+        "--held-out", choices=get_args(palette.HeldOut), default="both", help="words that training never saw"
     )
     args = parser.parse_args()
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     codec, net = load_codec(args.weights).to(device), load_net(args.weights).to(device)
     encoder = SentenceEncoder(args.encoder or weights_folder(), device)
-    evaluator = Evaluator(codec, encoder, device, args.samples, held_out=not args.trained_words)
+    evaluator = Evaluator(codec, encoder, device, args.samples, held_out=args.held_out)
     figures = evaluator.score(net, args.pictures, args.seconds)
     if args.pictures is not None:
         (args.pictures / "figures.json").write_text(json.dumps(figures, indent=1))

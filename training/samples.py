@@ -167,7 +167,7 @@ def _recall(random: Random, line: Timeline, index: int, count: int) -> list[Mome
 
 
 def make_sample(
-    random: Random, layout: tuple[int, int, int], held_out: bool = False, enriched: bool | None = None
+    random: Random, layout: tuple[int, int, int], held_out: palette.HeldOut = "nothing", enriched: bool | None = None
 ) -> Sample:
     """Invent a story and pick a chunk of it with the context of the given layout."""
     sink, memory, local = layout

@@ -7,10 +7,13 @@ synonym or name works.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
 RGB = tuple[int, int, int]
+HeldOut = Literal["nothing", "names", "words", "both"]
+"""Which of the names and colour words of a story are ones that training never uses."""
 
 HAIR: dict[str, RGB] = {
     "black": (34, 30, 38),
@@ -77,23 +80,24 @@ HEADGEAR = ("hat", "cap", "beanie", "beret")
 HAIR_NOUNS = ("hair", "hair", "hair", "curls", "curly hair", "straight hair")
 
 COLOUR_WORDS: dict[str, tuple[str, ...]] = {
-    "black": ("black", "black", "jet-black"),
-    "brown": ("brown", "brown", "chestnut"),
-    "blonde": ("blonde", "blonde", "blond", "golden"),
-    "red": ("red", "red", "red", "scarlet"),
-    "white": ("white", "white", "snow-white"),
-    "blue": ("blue", "blue", "blue", "navy"),
-    "orange": ("orange", "orange", "tangerine"),
-    "yellow": ("yellow", "yellow", "lemon-yellow"),
-    "green": ("green", "green", "emerald"),
-    "purple": ("purple", "purple", "violet"),
-    "pink": ("pink", "pink", "rose-pink"),
+    "black": ("jet-black", "ebony", "raven-black", "pitch-black", "coal-black"),
+    "brown": ("chestnut", "chocolate-brown", "dark brown", "light brown", "hazelnut-brown", "coffee-brown"),
+    "blonde": ("blond", "golden", "honey-blonde", "light blonde", "straw-blonde"),
+    "red": ("scarlet", "bright red", "dark red", "cherry-red", "vermilion", "maroon", "burgundy", "brick-red"),
+    "white": ("snow-white", "pure white", "ivory", "off-white", "milk-white"),
+    "blue": ("navy", "bright blue", "dark blue", "sky-blue", "royal blue", "azure", "light blue", "navy blue"),
+    "orange": ("tangerine", "bright orange", "apricot", "pumpkin-orange", "burnt orange", "rust-orange"),
+    "yellow": ("lemon-yellow", "mustard", "bright yellow", "golden-yellow", "sunny yellow", "canary-yellow", "saffron"),
+    "green": ("emerald", "dark green", "bright green", "olive", "mint", "lime-green", "forest-green", "mossy green"),
+    "purple": ("violet", "plum", "deep purple", "lilac", "mauve", "dark purple", "grape-purple"),
+    "pink": ("rose-pink", "hot pink", "light pink", "salmon-pink", "bubblegum-pink", "rosy", "pale pink"),
 }
+"""Other words for a colour; half of the time it is called by its plain name."""
 HAIR_WORDS: dict[str, tuple[str, ...]] = {
     **COLOUR_WORDS,
-    "red": ("red", "red", "ginger"),
-    "white": ("white", "white", "silver"),
-    "blue": ("blue", "blue", "bright blue"),
+    "red": ("ginger", "copper", "copper-red", "fiery red", "auburn"),
+    "white": ("silver", "silvery", "grey", "gray", "snow-white"),
+    "blue": ("bright blue", "dark blue", "sky-blue", "electric blue"),
 }
 HELD_OUT_COLOUR_WORDS: dict[str, tuple[str, ...]] = {
     "red": ("crimson", "ruby"),
@@ -101,6 +105,7 @@ HELD_OUT_COLOUR_WORDS: dict[str, tuple[str, ...]] = {
     "green": ("jade",),
     "purple": ("lavender",),
     "orange": ("amber",),
+    "pink": ("fuchsia",),
 }
 
 PLACE_WORDS: dict[str, tuple[str, ...]] = {

@@ -19,6 +19,8 @@ from memreel.world.shapes import Look, Pose, Row, figure, held
 SPEED = 36.0
 """Walking speed in pixels a second."""
 FIGURES = (*palette.PEOPLE, *palette.ANIMALS, palette.ROBOT)
+UNTOLD = 0.25
+"""Share of those who walk in of whom the text only says what they do, and of objects that are suddenly there."""
 ACTIONS = ("stand", "stand", "wave", "jump", "talk", "dance")
 
 
@@ -165,11 +167,11 @@ def _look(random: Random, kind: str) -> Look:
     return Look(kind, colour=random.choice(list(palette.THING)))
 
 
-def _words(random: Random, look: Look, held_out: bool) -> dict[str, str]:
+def _words(random: Random, look: Look, held_out: palette.HeldOut) -> dict[str, str]:
     def colour(name: str, table: dict[str, tuple[str, ...]]) -> str:
-        if held_out and name in palette.HELD_OUT_COLOUR_WORDS:
+        if held_out in ("words", "both") and name in palette.HELD_OUT_COLOUR_WORDS:
             return random.choice(palette.HELD_OUT_COLOUR_WORDS[name])
-        return random.choice(table[name])
+        return name if random.random() < 0.5 else random.choice(table[name])
 
     if look.kind in palette.PEOPLE:
         words = {
@@ -182,13 +184,13 @@ def _words(random: Random, look: Look, held_out: bool) -> dict[str, str]:
     return {"colour": colour(look.colour, palette.COLOUR_WORDS)}
 
 
-def make_being(random: Random, key: int, kind: str, taken: set[str], held_out: bool = False) -> Being:
+def make_being(random: Random, key: int, kind: str, taken: set[str], held_out: palette.HeldOut = "nothing") -> Being:
     """Invent a being of a kind; ``taken`` holds names and nouns of the story so far and is added to."""
     look = _look(random, kind)
     name: str | None = None
     named = 0.72 if kind in palette.PEOPLE else 0.3
     if kind not in palette.OBJECTS and random.random() < named:
-        pool = palette.HELD_OUT_NAMES[kind] if held_out else {
+        pool = palette.HELD_OUT_NAMES[kind] if held_out in ("names", "both") else {
             "woman": palette.FEMALE_NAMES, "man": palette.MALE_NAMES
         }.get(kind, palette.PET_NAMES)  # fmt: skip
         free = [n for n in pool if n not in taken]
@@ -202,7 +204,7 @@ def make_being(random: Random, key: int, kind: str, taken: set[str], held_out: b
     return Being(key, look, name, noun, _words(random, look, held_out), role)
 
 
-def make_cast(random: Random, held_out: bool = False) -> dict[int, Being]:
+def make_cast(random: Random, held_out: palette.HeldOut = "nothing") -> dict[int, Being]:
     """Invent two to four figures and up to two objects, no two alike in name, unnamed kind or object kind."""
     beings: dict[int, Being] = {}
     taken: set[str] = set()
@@ -301,15 +303,19 @@ def make_schedule(random: Random, beings: dict[int, Being], scenes: int) -> list
             hands = [k for k in order if beings[k].look.kind in palette.PEOPLE and k not in holds]
             if hands and (random.random() < 0.6 or not cut):
                 holds[random.choice(hands)] = thing
-            elif cut and len(order) < 4:
+            elif (cut or random.random() < UNTOLD) and len(order) < 4:
                 order.insert(random.randint(0, len(order)), thing)
         walk_in = {k for k in order if k in new and (not cut or random.random() < (0.2 if out else 0.25))}
-        out.append(stage(random, beings, before, order[:4], holds, place, walk_in))
+        scene = stage(random, beings, before, order[:4], holds, place, walk_in)
+        for spot in scene.spots:
+            if random.random() < UNTOLD:
+                spot.enters = None
+        out.append(scene)
     return out
 
 
-def make_story(random: Random, scenes: int = 6, held_out: bool = False) -> Story:
-    """Invent a story with its texts; ``held_out`` draws names and colour words that training never uses."""
+def make_story(random: Random, scenes: int = 6, held_out: palette.HeldOut = "nothing") -> Story:
+    """Invent a story with its texts; ``held_out`` says which words are ones that training never uses."""
     from memreel.world.sentences import tell
 
     beings = make_cast(random, held_out)

@@ -64,7 +64,8 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 def _caption(result: Mapping[str, Any]) -> str:
     s = result["settings"]
-    words = "names and colour words unseen in training" if s["held_out"] else "names and colour words of training"
+    unseen = {"nothing": "no words", "both": "names and colour words"}.get(s["held_out"], s["held_out"])
+    words = f"{unseen} unseen in training"
     return (
         f"Model {s['model']}, {result['scripts']} scripts of 6 prompts, {s['chunks']} chunks a prompt, "
         f"seed {s['seed']}, prompts read by {s['reader']}, {words}."

@@ -112,12 +112,12 @@ def looks(look: Look) -> dict[str, str]:
     return {"colour": look.colour}
 
 
-def make_scripts(count: int, seed: int = 0, held_out: bool = False) -> list[BenchScript]:
-    """Return the first ``count`` scripts of a seed; ``held_out`` takes names and colour words unseen in training."""
+def make_scripts(count: int, seed: int = 0, held_out: palette.HeldOut = "nothing") -> list[BenchScript]:
+    """Return the first ``count`` scripts of a seed; ``held_out`` says which words training never saw."""
     return [make_script(number, seed, held_out) for number in range(count)]
 
 
-def make_script(number: int, seed: int = 0, held_out: bool = False) -> BenchScript:
+def make_script(number: int, seed: int = 0, held_out: palette.HeldOut = "nothing") -> BenchScript:
     """Return script ``number`` of a seed, a function of the two alone."""
     cell = number * 7 % 60  # 7 and 60 have no common factor: any 20 in a row are a fair share of the cells
     archetype, gap = ARCHETYPES[cell % 5], GAPS[cell // 5 % 3]
@@ -134,7 +134,7 @@ def make_script(number: int, seed: int = 0, held_out: bool = False) -> BenchScri
                 return BenchScript(number, archetype, gap, moves, beside, told)
 
 
-def twin(script: BenchScript, seed: int = 0, held_out: bool = False) -> BenchScript:
+def twin(script: BenchScript, seed: int = 0, held_out: palette.HeldOut = "nothing") -> BenchScript:
     """Return the same script with another look for everyone in every attribute: same names, places and schedule."""
     random = Random(f"twin {seed} {script.number}")
     while True:
@@ -147,7 +147,7 @@ def twin(script: BenchScript, seed: int = 0, held_out: bool = False) -> BenchScr
             return replace(script, story=story)
 
 
-def _cast(random: Random, archetype: str, held_out: bool) -> dict[str, Being]:
+def _cast(random: Random, archetype: str, held_out: palette.HeldOut) -> dict[str, Being]:
     """Invent the cast by its letters; people differ from each other in two attributes at least, A and L in one."""
     letters = sorted({c for plan, scenes in PLANS.items() if plan[0] == archetype for s in scenes for c in s} - {"*"})
     if archetype in ("solo", "visitor"):
@@ -170,7 +170,9 @@ def _cast(random: Random, archetype: str, held_out: bool) -> dict[str, Being]:
             return beings
 
 
-def _being(random: Random, key: int, kind: str, taken: set[str], held_out: bool, alike: Look | None) -> Being:
+def _being(
+    random: Random, key: int, kind: str, taken: set[str], held_out: palette.HeldOut, alike: Look | None
+) -> Being:
     while True:
         names = set(taken)
         being = make_being(random, key, kind, names, held_out)
@@ -180,7 +182,7 @@ def _being(random: Random, key: int, kind: str, taken: set[str], held_out: bool,
             return being
 
 
-def _redressed(random: Random, being: Being, held_out: bool) -> Being:
+def _redressed(random: Random, being: Being, held_out: palette.HeldOut) -> Being:
     while True:
         other = make_being(random, being.key, being.look.kind, set(), held_out)
         if _difference(other.look, being.look) == len(looks(being.look)):

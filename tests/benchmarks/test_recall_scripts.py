@@ -102,7 +102,7 @@ def test_the_place_changes_before_a_return_where_the_cell_says_so_and_never_else
 
 def test_held_out_scripts_take_names_that_training_never_sees() -> None:
     trained = {*palette.FEMALE_NAMES, *palette.MALE_NAMES, *palette.PET_NAMES}
-    beings = [b for s in make_scripts(30, held_out=True) for b in s.story.beings.values()]
+    beings = [b for s in make_scripts(30, held_out="both") for b in s.story.beings.values()]
     assert len({b.name for b in beings if b.name}) > 10
     assert not {b.name for b in beings} & trained
 
