@@ -11,15 +11,19 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from heapq import merge
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
@@ -144,10 +148,10 @@ class Chapter:
     end: int
 
 
-def assemble(source: Path, path: Path, chapters: Sequence[Chapter]) -> int:
+def assemble(source: Path, path: Path, chapters: Sequence[Chapter], sound: Path | None = None) -> int:
     """Write the film of the growing file ``source`` as an MP4 that seeks and has ``chapters``; nothing is encoded.
 
-    The file has its name only once it is complete.
+    ``sound`` is a file whose sound goes with it. The film has its name only once it is complete.
 
     Returns:
         The number of its pictures.
@@ -157,12 +161,17 @@ def assemble(source: Path, path: Path, chapters: Sequence[Chapter]) -> int:
     """
     part, count = part_of(path), 0
     try:
-        with (
-            av.open(str(source)) as film,
-            av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container,
-        ):
+        with ExitStack() as files:
+            film = files.enter_context(av.open(str(source)))
+            tune = files.enter_context(av.open(str(sound))) if sound else None
+            container = files.enter_context(av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}))
             pieces = film.streams.video[0]
-            stream = container.add_stream_from_template(pieces)
+            tracks: list[tuple[Iterable[Packet[Any]], VideoStream | AudioStream]] = [
+                (film.demux(pieces), container.add_stream_from_template(pieces))
+            ]
+            if tune is not None:
+                voice = tune.streams.audio[0]
+                tracks.append((tune.demux(voice), container.add_stream_from_template(voice)))
             unit = Fraction(1, 1) / Fraction(pieces.average_rate or 1)
             container.set_chapters(
                 [
@@ -176,11 +185,10 @@ def assemble(source: Path, path: Path, chapters: Sequence[Chapter]) -> int:
                     for number, chapter in enumerate(chapters, start=1)
                 ]
             )
-            for packet in film.demux(pieces):
-                if packet.size:
-                    packet.stream = stream
-                    container.mux(packet)
-                    count += 1
+            for packet, stream in merge(*(_packets(*track) for track in tracks), key=lambda pair: _moment(pair[0])):
+                count += packet.stream is pieces
+                packet.stream = stream
+                container.mux(packet)
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         put_in_place(part, path)
@@ -188,6 +196,17 @@ def assemble(source: Path, path: Path, chapters: Sequence[Chapter]) -> int:
         part.unlink(missing_ok=True)
         raise StoreError(f"cannot write {path}: {error}") from error
     return count
+
+
+def _packets(
+    track: Iterable[Packet[Any]], stream: VideoStream | AudioStream
+) -> Iterator[tuple[Packet[Any], VideoStream | AudioStream]]:
+    return ((packet, stream) for packet in track if packet.size)
+
+
+def _moment(packet: Packet[Any]) -> Fraction:
+    """Return when a packet is decoded, in seconds."""
+    return Fraction(packet.dts or 0) * Fraction(packet.time_base or 1)
 
 
 def read_pictures(path: Path, numbers: Iterable[int]) -> dict[int, Pictures]:

@@ -19,7 +19,7 @@ from google.genai import errors, types
 from pydantic import ValidationError
 
 from memreel.film.clips.fitting import Fitted, Painting, Still
-from memreel.film.clips.table import Model
+from memreel.film.clips.table import Model, on_vertex
 from memreel.film.clips.wire import Progress, Refused, Task, Unavailable, by_status
 
 VIDEO_DATA = "data:video/mp4;base64,"
@@ -35,11 +35,6 @@ PROGRESS: dict[str, Progress] = {
 }
 REQUEST_AT_FAULT = ("safety", "blocked", "policy", "prohibited", "invalid", "filtered")
 """Words by which a failure is about the prompt or its pictures."""
-
-
-def on_vertex() -> bool:
-    """Tell whether the SDK is to speak to a project on Vertex AI, where credentials are not a key."""
-    return os.environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").lower() in ("1", "true")
 
 
 class _Wire:

@@ -48,7 +48,6 @@ class ClipFailed(ModelError):
 class Office:
     """What the models of one provider share: its row of the table, its breaker, and how its API is opened."""
 
-    name: str
     provider: Provider
     breaker: Breaker
     connect: Callable[[Model], Wire]

@@ -1,4 +1,4 @@
-"""Many clip models as one: who makes a clip, and who does when that one cannot.
+"""Many hosted models as one: who makes a clip, and who does when that one cannot.
 
 Rules in ``providers.yaml`` say who is preferred; among the others the lowest price is. Each model gets the whole wish
 and fits it for itself, so a failover has its own request shape. A task that was already paid for goes before all rules.
@@ -18,8 +18,8 @@ from memreel.errors import ModelError, UserError
 from memreel.film.clips.hosted import HostedModel, KeyMissing, Office
 from memreel.film.clips.ledger import Books, Ledger
 from memreel.film.clips.patience import Breaker, Patience
-from memreel.film.clips.protocol import Capabilities, Clip, ClipModel, ClipRequest, Cost, Emit
-from memreel.film.clips.table import Model, Provider, Rule, table
+from memreel.film.clips.protocol import Capabilities, Clip, ClipRequest, Cost, Emit
+from memreel.film.clips.table import Model, Provider, Rule, on_vertex, table
 from memreel.film.clips.wire import Wire
 
 
@@ -53,7 +53,7 @@ class Route:
 class Router:
     """A `ClipModel` over others; usable from several threads."""
 
-    def __init__(self, name: str, models: Sequence[ClipModel], books: Books) -> None:
+    def __init__(self, name: str, models: Sequence[HostedModel], books: Books) -> None:
         """Route among ``models`` under the budget of ``books``.
 
         Raises:
@@ -107,10 +107,10 @@ class Router:
         return Route(
             key=request.key,
             model=model.name,
-            provider=_provider(model),
+            provider=model.provider,
             because=because,
             cost=cost,
-            notes=model.adaptions(request) if isinstance(model, HostedModel) else (),
+            notes=model.adaptions(request),
             refused=refused,
         )
 
@@ -124,7 +124,7 @@ class Router:
         """
         routes = [self.route(request) for request in requests]
         usd = round(sum(route.cost.usd for route in routes), 6)
-        used = {route.provider for route in routes if route.provider in table().providers}
+        used = {route.provider for route in routes}
         budget = self.books.budget
         return {
             "routes": [route.as_json() for route in routes],
@@ -160,7 +160,7 @@ class Router:
             StoreError: the folder cannot be written.
         """
         ranked, because, refused = self._rank(request)
-        ranked.sort(key=lambda pair: not (isinstance(pair[0], HostedModel) and pair[0].picks_up(request, folder)))
+        ranked.sort(key=lambda pair: not pair[0].picks_up(request, folder))
         for name, reason in refused.items():
             emit({"type": "clip_refused", "key": request.key, "model": name, "reason": reason})
         first, cost = ranked[0]
@@ -182,10 +182,10 @@ class Router:
         asked = [error for error in failed if isinstance(error, ModelError)]
         raise ModelError(reasons) if asked else UserError(reasons)
 
-    def _rank(self, request: ClipRequest) -> tuple[list[tuple[ClipModel, Cost]], str, dict[str, str]]:
+    def _rank(self, request: ClipRequest) -> tuple[list[tuple[HostedModel, Cost]], str, dict[str, str]]:
         """Return the models that can serve a request, best first, the rule's reason, and the others' reasons."""
         rule = next(rule for rule in table().routes if _holds(rule, request, self.books.budget))
-        able: list[tuple[ClipModel, Cost]] = []
+        able: list[tuple[HostedModel, Cost]] = []
         refused: dict[str, str] = {}
         for model in self.models:
             try:
@@ -197,7 +197,7 @@ class Router:
         wanted = list(rule.prefer)
         able.sort(
             key=lambda pair: (
-                _no_key(_provider(pair[0])),
+                _no_key(pair[0].provider),
                 wanted.index(pair[0].name) if pair[0].name in wanted else len(wanted),
                 pair[1].usd,
             )
@@ -221,7 +221,7 @@ def hosted(name: str, budget: float | None = None, patience: Patience | None = N
     names = table().select(name)
     books, gate = Books(budget), threading.BoundedSemaphore(wait.in_flight)
     offices = {
-        key: Office(key, provider, Breaker(wait), partial(_connect, key, provider, wait.request))
+        key: Office(provider, Breaker(wait), partial(_connect, key, provider, wait.request))
         for key, provider in table().providers.items()
     }
     models = [HostedModel(one, offices[table().models[one].provider], books, wait, gate) for one in names]
@@ -235,43 +235,28 @@ def _connect(name: str, provider: Provider, timeout: float, model: Model) -> Wir
         UserError: the SDK is not installed, or no key is set.
     """
     key = provider.key()
+    if model.vertex_only and not on_vertex():
+        raise UserError(
+            "this model is served by Vertex AI alone: set GOOGLE_GENAI_USE_VERTEXAI=true, and GOOGLE_CLOUD_PROJECT and "
+            "GOOGLE_CLOUD_LOCATION, or GOOGLE_API_KEY"
+        )
+    if _no_key(name):
+        raise KeyMissing(f"no key for {provider.title}: set {' or '.join(provider.keys)}")
     try:
-        if name == "runway":
+        if model.api == "tasks":
             from memreel.film.clips.runway import RunwayWire
 
-            if key is None:
-                raise KeyMissing(f"no key for {provider.title}: set {' or '.join(provider.keys)}")
-            return RunwayWire(provider, key, timeout)
-        from memreel.film.clips.google import OmniWire, VeoWire, on_vertex
+            return RunwayWire(provider, key or "", timeout)
+        from memreel.film.clips.google import OmniWire, VeoWire
 
-        if model.vertex_only and not on_vertex():
-            raise UserError(
-                "this model is served by Vertex AI alone: set GOOGLE_GENAI_USE_VERTEXAI=true, and GOOGLE_CLOUD_PROJECT "
-                "and GOOGLE_CLOUD_LOCATION, or GOOGLE_API_KEY"
-            )
-        if key is None and not on_vertex():
-            raise KeyMissing(f"no key for {provider.title}: set {' or '.join(provider.keys)}")
         return (VeoWire if model.api == "veo" else OmniWire)(model, key or "", timeout)
     except ImportError as error:
         raise UserError(f"{provider.title} needs its SDK: pip install 'memreel[hosted]' ({error})") from error
 
 
-def _provider(model: ClipModel) -> str:
-    return model.provider if isinstance(model, HostedModel) else "local"
-
-
 def _no_key(provider: str) -> bool:
     """Tell whether a provider cannot be asked for want of a key."""
-    row = table().providers.get(provider)
-    if row is None or row.key() is not None:
-        return False
-    return not (provider == "google" and _vertex())
-
-
-def _vertex() -> bool:
-    from memreel.film.clips.google import on_vertex
-
-    return on_vertex()
+    return table().providers[provider].key() is None and not (provider == "google" and on_vertex())
 
 
 def _holds(rule: Rule, request: ClipRequest, budget: float | None) -> bool:

@@ -158,6 +158,11 @@ class Table(Row):
         return found
 
 
+def on_vertex() -> bool:
+    """Tell whether Google's SDK is to speak to Vertex AI, where a project's credentials stand in for a key."""
+    return os.environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").lower() in ("1", "true")
+
+
 @cache
 def table() -> Table:
     """Read the table that comes with memreel."""
