@@ -52,7 +52,7 @@ def collect(model: SketchModel, stories: int, seed: int) -> Scores:
     random, easel, found = Random(seed), Easel(model.device), defaultdict(list)
     empty = model.read("")
     for _ in range(stories):
-        story = make_story(random, held_out="both")
+        story = make_story(random, held_out="names")
         keys = list(story.beings)
         phrases: list[TextContext] = [
             model.read(", ".join([head(story.beings[k]), *attributes(story.beings[k])])) for k in keys

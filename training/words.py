@@ -16,6 +16,7 @@ from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import torch
 
@@ -28,7 +29,9 @@ from memreel.world import palette
 from memreel.world.sentences import tell
 from memreel.world.stories import Being, make_story
 
-RATE = 3e-4
+RATE = 6e-4
+EMPHASIS = 5.0
+"""Weight of a token whose plain token is another one."""
 UNCHANGED = 0.25
 """Share of texts in plain words: what they meant stays."""
 
@@ -57,28 +60,32 @@ def tellings(random: Random) -> Iterator[tuple[str, str]]:
             yield (same.enriched if random.random() < UNCHANGED else scene.enriched), same.enriched
 
 
-def align(ids: list[int], plain_ids: list[int]) -> list[int] | None:
-    """Return which plain token each token stands for; None if the two tellings differ in more than colours."""
-    out: list[int] = []
+class Alignment(NamedTuple):
+    """For each token of a telling: the plain token that it stands for, and its weight in the lesson."""
+
+    standing: list[int]
+    weights: list[float]
+
+
+def align(ids: list[int], plain_ids: list[int]) -> Alignment | None:
+    """Align two tellings by their token ids; None if they differ in more than colours."""
+    out = Alignment([], [])
     for kind, a, b, c, d in SequenceMatcher(None, ids, plain_ids, autojunk=False).get_opcodes():
-        if kind == "equal":
-            out += range(c, d)
-        elif kind == "replace" and d - c <= b - a <= 8:
-            out += [min(c + i, d - 1) for i in range(b - a)]
-        elif kind == "insert":
+        if kind == "insert" or (kind == "replace" and (d - c > b - a or b - a > 8)):
             return None
-        else:
-            out += [c] * (b - a)
-    return out if len(plain_ids) <= len(ids) else None
+        last = d - 1 if kind != "delete" else min(c, len(plain_ids) - 1)
+        out.standing.extend(min(c + i, last) for i in range(b - a))
+        out.weights.extend([1.0 if kind == "equal" else EMPHASIS] * (b - a))
+    return out
 
 
 def lesson(
     source: Iterator[tuple[str, str]], encoder: SentenceEncoder, size: int
-) -> tuple[list[str], list[str], list[list[int]]]:
+) -> tuple[list[str], list[str], list[Alignment]]:
     """Return ``size`` pairs of texts that align, and their alignments."""
     told: list[str] = []
     meant: list[str] = []
-    stands: list[list[int]] = []
+    stands: list[Alignment] = []
     encoder.tokenizer.enable_truncation(MAX_TOKENS)
     while len(told) < size:
         one, other = next(source)
@@ -113,13 +120,16 @@ def teach(net: SketchNet, encoder: SentenceEncoder, seconds: float, batch: int, 
             goal, _ = refined(before, encoder, meant)
         states, mask = refined(net, encoder, told)
         index = torch.zeros(mask.shape, dtype=torch.long)
+        weight = torch.zeros(mask.shape)
         for row, found in enumerate(stands):
-            index[row, : len(found)] = torch.tensor(found)
-        error = (states - goal.gather(1, index.unsqueeze(-1).expand(-1, -1, goal.shape[-1]))).square().mean(-1)[mask]
+            index[row, : len(found.standing)] = torch.tensor(found.standing)
+            weight[row, : len(found.standing)] = torch.tensor(found.weights)
+        away = (states - goal.gather(1, index.unsqueeze(-1).expand(-1, -1, goal.shape[-1]))).square().mean(-1)
+        error = (away * weight).sum() / weight.sum()
         optimizer.zero_grad()
-        error.mean().backward()  # type: ignore[no-untyped-call, unused-ignore]
+        error.backward()  # type: ignore[no-untyped-call, unused-ignore]
         optimizer.step()
-        running.append(float(error.detach().mean()))
+        running.append(float(error.detach()))
         if len(running) == 50:
             log.append(sum(running) / 50)
             running.clear()
