@@ -8,6 +8,7 @@ the history it needs (who was mentioned last, which pronoun someone takes) it re
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from memreel.agent.discourse import Open, Referent, read, share_name
 from memreel.agent.lexicon import Gender, lexicon
@@ -22,6 +23,9 @@ from memreel.agent.reading import (
     Reading,
 )
 from memreel.memory.records import BankState, CastMember, Entity, Kind
+
+if TYPE_CHECKING:
+    from memreel.agent.llm import Chat
 
 AKIN = 0.5
 """Likeness of two nouns from which a definite one can stand for the other's thing ("the taxi", "the car")."""
@@ -47,6 +51,7 @@ class Analyst:
     """Reads prompts without a chat model."""
 
     name = "analyst"
+    chat: Chat | None = None
 
     def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> Reading:  # noqa: ARG002
         """Read a prompt's entities."""

@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic import BaseModel, Field, ValidationError
 
 from memreel.agent.analyst import Analyst
-from memreel.agent.llm import NO_SUCH_REQUEST, Chat, Unavailable, json_in, text_of, texts
+from memreel.agent.llm import NO_SUCH_REQUEST, Chat, Unavailable, json_in, text_of
 from memreel.agent.reading import (
     LONGEST_ATTRIBUTE,
     LONGEST_ENTITY,
@@ -25,6 +25,7 @@ from memreel.agent.reading import (
     ParsedEntity,
     Reading,
 )
+from memreel.agent.texts import filled, texts
 from memreel.memory.records import BankState, Entity, phrase
 
 TOOL = "report_entities"
@@ -61,7 +62,8 @@ class ChatReader:
     def __init__(self, chat: Chat) -> None:
         """Prepare to ask ``chat``; nothing is sent yet."""
         self.name = chat.name
-        self._chat = chat
+        self.chat: Chat | None = chat
+        self._asked = chat
         self._analyst = Analyst()
         self._asking: Asking = "tool"
 
@@ -85,7 +87,7 @@ class ChatReader:
     def _ask(self, prompt: str, bank: BankState, candidates: Candidates, reading: Reading) -> list[ParsedEntity]:
         """Ask until an answer can be used, or raise."""
         messages = conversation(prompt, bank, candidates)
-        deadline = self._chat.deadline()
+        deadline = self._asked.deadline()
         for correction in range(CORRECTIONS + 1):
             reply = self._send(messages, deadline, reading)
             try:
@@ -96,21 +98,21 @@ class ChatReader:
                     raise
                 reading.notes.append(f"{self.name}: answer {correction + 1} sent back ({error})")
                 said = AIMessage(text_of(reply) or json.dumps([call["args"] for call in reply.tool_calls]))
-                messages = [*messages, said, HumanMessage(texts()["correction"].replace("{errors}", str(error)))]
+                messages = [*messages, said, HumanMessage(filled(texts()["correction"], {"errors": str(error)}))]
         raise AssertionError("unreachable")
 
     def _send(self, messages: Sequence[BaseMessage], deadline: float, reading: Reading) -> AIMessage:
         """Send one request; a server that does not take tools is asked for JSON from then on."""
         if self._asking == "tool":
             try:
-                return self._chat.ask(messages, reading.calls, tools=[_tool()], choice=TOOL, deadline=deadline)
+                return self._asked.ask(messages, reading.calls, tools=[_tool()], choice=TOOL, deadline=deadline)
             except Unavailable as error:
                 if error.status not in NO_SUCH_REQUEST:
                     raise
                 self._asking = "plain"
                 reading.notes.append(f"{self.name}: no tool calls on this server; asked for JSON")
         plain = [*messages[:1], HumanMessage(texts()["plain_format"]), *messages[1:]]
-        return self._chat.ask(plain, reading.calls, deadline=deadline)
+        return self._asked.ask(plain, reading.calls, deadline=deadline)
 
 
 def conversation(prompt: str, bank: BankState, candidates: Candidates) -> list[BaseMessage]:
@@ -147,18 +149,13 @@ def _parts(prompt: str) -> list[str]:
 
 def _question(prompt: str, cast: str, candidates: str, previous: str | None) -> str:
     said = texts()
-    filled = {
-        "{cast}": cast[-LONGEST_PROMPT:],
-        "{candidates}": candidates,
-        "{previous}": (previous or said["no_previous"])[:LONGEST_PROMPT],
-        "{prompt}": prompt[:LONGEST_PROMPT].replace("</prompt>", ""),
+    slots = {
+        "cast": cast[-LONGEST_PROMPT:],
+        "candidates": candidates,
+        "previous": (previous or said["no_previous"])[:LONGEST_PROMPT],
+        "prompt": prompt[:LONGEST_PROMPT].replace("</prompt>", ""),
     }
-    question: str = said["reading"]
-    head, _, tail = question.partition("{prompt}")
-    for slot, text in filled.items():
-        if slot != "{prompt}":
-            head = head.replace(slot, text, 1)
-    return head + filled["{prompt}"] + tail
+    return filled(said["reading"], slots)
 
 
 def usable(reply: AIMessage, bank: BankState) -> list[ParsedEntity]:

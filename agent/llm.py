@@ -14,13 +14,10 @@ import os
 import random
 import time
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
-import yaml
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.tools import BaseTool
@@ -31,7 +28,6 @@ from memreel.agent.reading import ChatCall
 from memreel.configs.schema import AgentConfig
 from memreel.errors import UserError
 
-PROMPTS = Path(__file__).parent / "prompts.yaml"
 PATIENCE = 2.0
 """All attempts for one question together may take this many times the timeout of one."""
 FIRST_PAUSE_S = 0.5
@@ -166,13 +162,6 @@ def json_in(text: str) -> Any:
         return json.loads(text[start : end + 1])
     except ValueError as error:
         raise ValueError(f"not valid JSON: {error}") from None
-
-
-@lru_cache(maxsize=1)
-def texts() -> Mapping[str, Any]:
-    """Return everything that is said to chat models."""
-    said: Mapping[str, Any] = yaml.safe_load(PROMPTS.read_text("utf-8"))
-    return said
 
 
 def kind_of(error: Exception) -> str:

@@ -89,6 +89,9 @@ class PromptReader(Protocol):
     name: str
     """"analyst", or the chat model's name."""
 
+    chat: Chat | None
+    """The chat model that it asks."""
+
     def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> Reading:
         """Read a prompt's entities."""
 

@@ -86,11 +86,17 @@ class VideoConfig(Section):
 
 
 class AgentConfig(Section):
-    """Who reads the prompts: the built-in analyst, or a chat model behind an OpenAI-compatible address.
+    """Who reads the prompts, the built-in analyst or a chat model, and who steers.
 
-    The key is taken from ``OPENAI_API_KEY`` only.
+    An OpenAI-compatible server is spoken to unless the model is named as ``provider:model``. Keys are taken from the
+    environment only: ``OPENAI_API_KEY``, or what the provider's client looks for.
     """
 
+    profile: Literal["per_prompt", "agent"] = Field(
+        "per_prompt",
+        description="Who steers: the script's order, the chat model being asked once a prompt, or the chat model in "
+        "every step, by tool calls within the director's budgets.",
+    )
     model: str | None = Field(
         None, description="Chat model; null: MEMREEL_LLM_MODEL from the environment; unset: the built-in analyst."
     )
@@ -99,6 +105,16 @@ class AgentConfig(Section):
     )
     timeout_s: float = Field(60.0, gt=0, description="Seconds that one chat request may take.")
     retries: int = Field(2, ge=0, le=10, description="Further attempts after a failed or malformed chat reply.")
+
+
+class DirectorConfig(Section):
+    """Budgets of a chat model that steers (``agent.profile: agent``)."""
+
+    max_calls: int = Field(200, ge=1, description="Chat requests; then the script goes on without it.")
+    max_chunks: int | None = Field(
+        None, ge=1, description="Chunks made on its orders, again-made ones included; null: twice the script's."
+    )
+    max_seconds: float = Field(600.0, gt=0, description="Seconds of waiting for its answers; then as with calls.")
 
 
 class RunConfig(Section):
@@ -112,4 +128,5 @@ class RunConfig(Section):
     memory: MemoryConfig = Field(default_factory=MemoryConfig, description="The bank.")
     prompt: PromptConfig = Field(default_factory=PromptConfig, description="The text for the video model.")
     video: VideoConfig = Field(default_factory=VideoConfig, description="The video while it is made.")
-    agent: AgentConfig = Field(default_factory=AgentConfig, description="The reader of prompts.")
+    agent: AgentConfig = Field(default_factory=AgentConfig, description="The reader of prompts, and who steers.")
+    director: DirectorConfig = Field(default_factory=DirectorConfig, description="Budgets of the one who steers.")

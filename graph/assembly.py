@@ -22,6 +22,7 @@ from memreel.configs.schema import RunConfig
 from memreel.graph.binding import Node, Write, bind
 from memreel.graph.context import RunContext
 from memreel.graph.state import MemreelInput, MemreelState
+from memreel.nodes.direct import after_direct, after_open_video, direct
 from memreel.nodes.generate_chunk import generate_chunk
 from memreel.nodes.match_entities import match_entities
 from memreel.nodes.merge_video import merge_video
@@ -39,11 +40,11 @@ NODES: dict[str, Node] = {
     "retrieve_memory": retrieve_memory,
     "generate_chunk": generate_chunk,
     "update_memory": update_memory,
+    "direct": direct,
     "merge_video": merge_video,
 }
 EDGES = (
     (START, "open_video"),
-    ("open_video", "parse_prompt"),
     ("parse_prompt", "match_entities"),
     ("match_entities", "retrieve_memory"),
     ("retrieve_memory", "generate_chunk"),
@@ -80,6 +81,8 @@ def _builder(config: RunConfig, write: Write | None = None) -> StateGraph[Memree
         builder.add_node(name, bind(node, config, write))
     for source, target in EDGES:
         builder.add_edge(source, target)
+    builder.add_conditional_edges("open_video", after_open_video)
+    builder.add_conditional_edges("direct", after_direct)
     builder.add_conditional_edges("update_memory", after_update_memory)
     return builder
 

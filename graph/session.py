@@ -26,8 +26,9 @@ from typing import Any
 import memreel.model
 from memreel.agent.enrich import enrich
 from memreel.agent.reading import PromptReader, prompt_reader
+from memreel.agent.texts import texts
 from memreel.configs.schema import RunConfig
-from memreel.errors import MemreelError, StoreError
+from memreel.errors import MemreelError, StoreError, UserError
 from memreel.graph.ahead import LookAhead
 from memreel.graph.latents import log_of, write_latents
 from memreel.graph.record import agent_json, run_json
@@ -106,12 +107,15 @@ class Session:
         What an earlier run left there is removed, and a session of this process that still stood there ends.
 
         Raises:
-            UserError: the folder cannot be written, or the configuration asks for more than the model has.
+            UserError: the folder cannot be written, or the configuration asks for more than the model has, or for a
+                director without a chat model.
             ModelError: the video model or the sentence encoder cannot be loaded.
         """
         began = time.perf_counter()
         model = memreel.model.load(config.model)
         reader = prompt_reader(config.agent)
+        if config.agent.profile == "agent" and reader.chat is None:
+            raise UserError("agent.profile=agent needs a chat model: set agent.model or MEMREEL_LLM_MODEL")
         if earlier := open_session(path):
             earlier.abort("replaced")
         session = cls(RunFolder(path), config, model, reader)
@@ -132,6 +136,7 @@ class Session:
                 "fps": spec.fps,
                 "model": model.name,
                 "reader": reader.name,
+                "chat_texts": texts()["version"] if reader.chat else None,
                 "seed": config.seed,
                 "memory_slots": config.memory.slots,
                 "config": config.model_dump(mode="json"),
@@ -173,7 +178,8 @@ class Session:
 
     def opening(self, video_id: str, prompts: Sequence[str]) -> MemreelState:
         """Return the state of a video before its first prompt."""
-        return before_first_prompt(video_id, prompts, self.id, self.logged)
+        directed = self.config.agent.profile == "agent"
+        return before_first_prompt(video_id, prompts, self.id, self.logged, directed)
 
     def parse(self, state: MemreelState) -> MemreelState:
         """Move on to the next prompt and read it: who and what is in it, not yet who is who.

@@ -8,7 +8,7 @@ its event log; what grows is only the bank (bounded per entity) and one record a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NotRequired
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -32,6 +32,48 @@ class ReadingRecord(TypedDict):
     waited: float
     notes: list[str]
     calls: list[ChatCall]
+
+
+class ToolCall(TypedDict):
+    """A tool call of the director's; ``wrong`` says why it cannot be carried out."""
+
+    id: str
+    name: str
+    args: dict[str, Any]
+    wrong: NotRequired[str]
+
+
+class Exchange(TypedDict):
+    """A reply of the director's: what it said, what it called, and the results by the calls' ids."""
+
+    said: str
+    calls: list[ToolCall]
+    results: dict[str, str]
+
+
+class Order(TypedDict):
+    """Chunks that the director has ordered: by which call ("" for none), and how many the video had then."""
+
+    id: str
+    begun: int
+
+
+class DirectorRecord(TypedDict):
+    """The director's part of the state: what it has spent, its last exchanges, what is still to be carried out.
+
+    ``calls`` counts chat requests, ``chunks`` those rendered on its orders, ``seconds`` the time waited for answers,
+    ``fruitless`` the replies in a row that led nowhere. ``unlogged`` is an event to be logged once the log was cut.
+    """
+
+    calls: int
+    chunks: int
+    seconds: float
+    fruitless: int
+    exchanges: list[Exchange]
+    pending: list[ToolCall]
+    order: Order | None
+    goto: Literal["direct", "generate_chunk", "merge_video"]
+    unlogged: dict[str, Any]
 
 
 class MemreelInput(TypedDict):
@@ -61,6 +103,7 @@ class MemreelState(TypedDict, total=False):
         attended: ids of the memory frames that the last chunk attended to.
         evicted: the chunk that the last one pushed out of the window and the bank has not looked at yet, or ``None``.
         logged: lines of the run's event log that this state accounts for.
+        director: the director's record where a chat model steers (``agent.profile``), else ``None``.
         video: path of the finished video.
     """
 
@@ -80,11 +123,25 @@ class MemreelState(TypedDict, total=False):
     attended: list[str]
     evicted: ChunkRef | None
     logged: int
+    director: DirectorRecord | None
     video: str
 
 
-def before_first_prompt(video_id: str, prompts: Sequence[str], session_id: str, logged: int) -> MemreelState:
-    """Return the state of a video before its first prompt."""
+def before_first_prompt(
+    video_id: str, prompts: Sequence[str], session_id: str, logged: int, directed: bool
+) -> MemreelState:
+    """Return the state of a video before its first prompt; ``directed`` if a director is to steer."""
+    director: DirectorRecord = {
+        "calls": 0,
+        "chunks": 0,
+        "seconds": 0.0,
+        "fruitless": 0,
+        "exchanges": [],
+        "pending": [],
+        "order": None,
+        "goto": "direct",
+        "unlogged": {},
+    }
     return {
         "prompts": list(prompts),
         "video_id": video_id,
@@ -102,5 +159,6 @@ def before_first_prompt(video_id: str, prompts: Sequence[str], session_id: str, 
         "attended": [],
         "evicted": None,
         "logged": logged,
+        "director": director if directed else None,
         "video": "",
     }

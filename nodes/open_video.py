@@ -11,6 +11,7 @@ from langgraph.runtime import Runtime
 from memreel.errors import UserError
 from memreel.graph.binding import run_path
 from memreel.graph.context import RunContext
+from memreel.graph.past import keep_state
 from memreel.graph.session import Session
 from memreel.graph.state import MemreelState
 from memreel.script import check_prompts, slug
@@ -28,7 +29,10 @@ def open_video(state: MemreelState, runtime: Runtime[RunContext]) -> MemreelStat
         raise UserError(f"video_id {video_id!r} does not do as a folder name; use '{slug(str(video_id))}'")
     path = run_path(runtime.context, video_id)
     session = Session.start(path, video_id, prompts, runtime.context.run_config(), runtime.stream_writer)
-    return session.opening(video_id, prompts)
+    opening = session.opening(video_id, prompts)
+    if opening["director"] is not None:  # who may want to go back to the very beginning
+        keep_state(session.folder, opening)
+    return opening
 
 
 def _derived_id(runtime: Runtime[RunContext]) -> str:

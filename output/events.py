@@ -14,7 +14,8 @@ from memreel.memory.records import Entity
 class RunEvent(TypedDict):
     """First line: what is about to be made, by which model and reader, in which size, under which configuration.
 
-    ``session_id`` is that of the graph's states which the folder belongs to.
+    ``chat_texts`` is the version of what is said to the chat model, if one is asked; ``session_id`` that of the graph's
+    states which the folder belongs to.
     """
 
     type: Literal["run"]
@@ -27,6 +28,7 @@ class RunEvent(TypedDict):
     fps: int
     model: str
     reader: str
+    chat_texts: int | None
     seed: int
     memory_slots: int
     config: dict[str, Any]
@@ -73,6 +75,16 @@ class ChunkEvent(TypedDict):
     memory: list[str]
     memory_next: list[str]
     seconds: dict[str, float]
+
+
+class DirectorEvent(TypedDict):
+    """The director has acted: what it cost, which tools it called, what went otherwise than usual, what is spent."""
+
+    type: Literal["director"]
+    calls: NotRequired[list[ChatCall]]
+    tools: NotRequired[list[dict[str, str]]]
+    notes: NotRequired[list[str]]
+    spent: dict[str, float]
 
 
 class DoneEvent(TypedDict):

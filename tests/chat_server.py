@@ -99,7 +99,7 @@ def serve(*script: Any) -> Iterator[ChatServer]:
                 server.requests.append(asked)
                 server.keys.append(self.headers.get("authorization", ""))
                 fate = server.script[min(len(server.requests), len(server.script)) - 1]
-            if callable(fate):
+            while callable(fate):
                 fate = fate(asked)
             self._meet(fate, asked)
             with counting:

@@ -27,6 +27,9 @@ from memreel.script import check_prompts
 class Reel:
     """A video in the making; opened by the first call that needs it, and again after `finish`."""
 
+    has_script = False
+    """Whether there are prompts to follow, for `next_prompt`."""
+
     def __init__(self, config: RunConfig, out: str | Path, video_id: str) -> None:
         """Name the folder; nothing is loaded or written yet."""
         self._config = config
@@ -47,6 +50,19 @@ class Reel:
                     self._state |= session.admit(self._state)
                     keep_state(session.folder, self._state)
             return self._made(begun)
+
+    def next_prompt(self) -> dict[str, Any]:
+        """Move on to the script's next prompt, as it is written there.
+
+        Raises:
+            UserError: there is none.
+        """
+        with self._lock:
+            state = self._state if self._under_way() else {}
+            if state.get("prompt_id", 0) >= len(state.get("prompts", ())):
+                raise UserError("next_prompt: the script has no further prompt; call finish_video")
+            self._begin_prompt(state["prompts"][state["prompt_id"]])
+            return self._position()
 
     def rewind(self, chunks: int) -> dict[str, Any]:
         """Go back to where the video had ``chunks`` chunks; what came after is forgotten."""

@@ -77,7 +77,7 @@ def toolset(
 
 
 def tools_over(reel: Reel) -> list[BaseTool]:
-    """Return the tools with which an agent makes the video of ``reel``."""
+    """Return the tools with which an agent makes the video of ``reel``; one more if that has a script."""
 
     def generate_chunk(prompt: NextPrompt = None, chunks: Chunks = 1, memory: Memory = None) -> dict[str, Any]:
         """Generate the next chunks of the video.
@@ -142,9 +142,18 @@ def tools_over(reel: Reel) -> list[BaseTool]:
         """Complete the video file and its report, and return their paths; the next call begins another video."""
         return reel.finish()
 
+    def next_prompt() -> dict[str, Any]:
+        """Move on to the script's next prompt, as it is written there; nothing is rendered yet.
+
+        Returns who is in it by global ID, the enriched text and the memory frames chosen: check them, then call
+        generate_chunk without a prompt.
+        """
+        return reel.next_prompt()
+
     return [
         _tool(function)
         for function in (
+            *((next_prompt,) if reel.has_script else ()),
             generate_chunk,
             score_evicted_chunk,
             match_entities,

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from memreel.agent.enrich import enrich
+from memreel.agent.llm import Chat
 from memreel.agent.reading import Candidates, ParsedEntity, PromptReader, Reading, prompt_reader
 from memreel.benchmarks.recallbench.scripts import BenchScript
 from memreel.benchmarks.recallbench.strategies import STRATEGIES, Oracle, PromptAttention, Variant
@@ -45,6 +46,7 @@ class GoldReader:
     """Reads prompts off the schedule: entities, attributes and IDs are right by definition."""
 
     name = "gold"
+    chat: Chat | None = None
 
     def __init__(self, script: BenchScript) -> None:
         self._story = script.story
