@@ -85,7 +85,7 @@ class OmniWire(_Wire):
                     "aspect_ratio": fitted.ratio,
                     "duration": f"{fitted.seconds}s",
                     "resolution": fitted.offer.resolution,
-                    "delivery": "uri",
+                    "delivery": "inline" if on_vertex() else "uri",  # Vertex AI has no files of its own
                 },
                 generation_config={"video_config": {"task": task}},
             ),

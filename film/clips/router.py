@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from memreel.errors import ModelError, UserError
-from memreel.film.clips.hosted import HostedModel, KeyMissing, Office
+from memreel.film.clips.hosted import HostedModel, Office
 from memreel.film.clips.ledger import Books, Ledger
+from memreel.film.clips.making import KeyMissing
 from memreel.film.clips.patience import Breaker, Patience
 from memreel.film.clips.protocol import Capabilities, Clip, ClipRequest, Cost, Emit
 from memreel.film.clips.table import Model, Provider, Rule, on_vertex, table
@@ -117,13 +118,15 @@ class Router:
     def dry_run(self, requests: Sequence[ClipRequest]) -> dict[str, Any]:
         """Return the routes of all clips and what they cost together, as JSON values; nothing is sent.
 
-        ``missing_keys`` are the variables without which it cannot be made, ``over_budget`` what it costs too much.
+        ``missing_keys`` are the variables without which it cannot be made, ``over_budget`` the dollars that are missing
+        to reserve it all.
 
         Raises:
             UserError: a request that no model can serve.
         """
         routes = [self.route(request) for request in requests]
         usd = round(sum(route.cost.usd for route in routes), 6)
+        reserved = sum(route.cost.usd * table().providers[route.provider].reserve for route in routes)
         used = {route.provider for route in routes}
         budget = self.books.budget
         return {
@@ -132,7 +135,7 @@ class Router:
             "credits": round(sum(route.cost.credits for route in routes), 3),
             "wall_seconds": round(sum(route.cost.wall_seconds for route in routes), 1),
             "budget_usd": budget,
-            "over_budget": round(max(0.0, usd - budget), 6) if budget is not None else 0.0,
+            "over_budget": round(max(0.0, reserved - budget), 6) if budget is not None else 0.0,
             "missing_keys": sorted(" or ".join(table().providers[name].keys) for name in used if _no_key(name)),
         }
 

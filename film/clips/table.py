@@ -69,7 +69,6 @@ class Model(Row):
 
     provider: str
     api: Literal["tasks", "interactions", "veo"]
-    by_name_only: bool = False
     vertex_only: bool = False
     seconds: tuple[int, int] | None = None
     lengths: tuple[int, ...] = ()
@@ -140,7 +139,7 @@ class Table(Row):
         return self.providers[self.models[model].provider]
 
     def select(self, name: str) -> tuple[str, ...]:
-        """Return the models that a name stands for: a model's own, a provider's, or ``auto`` for all of them.
+        """Return the models that a name stands for: a model's own, or a provider's or ``auto`` for those on offer here.
 
         Raises:
             UserError: no such model or provider.
@@ -148,7 +147,9 @@ class Table(Row):
         if name in self.models:
             return (name,)
         found = tuple(
-            key for key, model in self.models.items() if name in ("auto", model.provider) and not model.by_name_only
+            key
+            for key, model in self.models.items()
+            if name in ("auto", model.provider) and (on_vertex() or not model.vertex_only)
         )
         if not found:
             known = ["auto", *self.providers, *self.models]

@@ -308,7 +308,9 @@ class GoogleHandler(Handler):
         if wrong := self.wrong(asked):
             return self.fail(Status(400, wrong))
         seconds = int(asked["response_format"]["duration"].rstrip("s"))
-        task_id = self.take(self.USD[asked["model"]] * seconds, seconds=seconds, model=asked["model"])
+        inline = asked["response_format"]["delivery"] == "inline"
+        charge = self.USD[asked["model"]] * seconds
+        task_id = self.take(charge, seconds=seconds, model=asked["model"], inline=inline)
         if isinstance(fate, Drop):
             return self.hang_up()
         return self.say(200, {"id": task_id, "status": "in_progress", "model": asked["model"]})
@@ -354,10 +356,10 @@ class GoogleHandler(Handler):
         uri = f"https://generativelanguage.googleapis.com/v1beta/files/{task_id}:download?alt=media"
         told: dict[str, Any] = {"id": task_id, "status": self.STATUS[status], "model": task["model"]}
         if status == "SUCCEEDED":
-            told["steps"] = [
-                {"type": "model_output", "content": [{"type": "video", "mime_type": "video/mp4", "uri": uri}]}
-            ]
-            told["output_video"] = {"type": "video", "mime_type": "video/mp4", "uri": uri}
+            data = base64.b64encode(video(task["seconds"])).decode()
+            made = {"type": "video", "mime_type": "video/mp4"} | ({"data": data} if task["inline"] else {"uri": uri})
+            told["steps"] = [{"type": "model_output", "content": [made]}]
+            told["output_video"] = made
             told["usage"] = {
                 "total_input_tokens": 0,
                 "total_output_tokens": 5792 * task["seconds"],

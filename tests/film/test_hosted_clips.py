@@ -156,17 +156,36 @@ def test_google_gets_references_by_number_and_is_charged_by_tokens(
     assert google.keys == ["key_google"]
 
 
-def test_veo_on_vertex_serves_references_by_its_one_length(
-    google: ProviderServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: Log, look: tuple[Reference, ...]
-) -> None:
+@pytest.fixture
+def vertex(google: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> ProviderServer:
+    """Google's server, spoken to as Vertex AI."""
     monkeypatch.delenv("GEMINI_API_KEY")
     monkeypatch.setenv("GOOGLE_API_KEY", "key_vertex")
     monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", google.address)
+    return google
+
+
+def test_on_vertex_the_video_comes_in_the_answer(vertex: ProviderServer, tmp_path: Path, log: Log) -> None:
+    clip = hosted("omni-1.2", None, QUICK).generate(WISH, tmp_path, log.append)
+    assert examine(clip.path).pictures == 96
+    assert vertex.downloads == 0
+    assert vertex.keys == ["key_vertex"]
+
+
+def test_on_vertex_premium_quality_goes_to_veo_if_the_budget_allows_it(vertex: ProviderServer) -> None:
+    wish = replace(WISH, quality="premium")
+    assert hosted("auto", 20.0, QUICK).route(wish).model == "veo-3.1"
+    assert hosted("auto", 5.0, QUICK).route(wish).model == "omni-1.2"
+
+
+def test_veo_on_vertex_serves_references_by_its_one_length(
+    vertex: ProviderServer, tmp_path: Path, log: Log, look: tuple[Reference, ...]
+) -> None:
     wish = replace(WISH, seconds=5, references=look, prompt="@Nora waits.")
     clip = hosted("veo-3.1", 5.0, QUICK).generate(wish, tmp_path, log.append)
-    path, asked = google.asked[0]
-    assert google.keys[0] == "key_vertex"
+    path, asked = vertex.asked[0]
+    assert vertex.keys[0] == "key_vertex"
     assert path.endswith("/models/veo-3.1-fast-generate-001:predictLongRunning")
     assert asked["parameters"]["durationSeconds"] == 8
     assert len(asked["instances"][0]["referenceImages"]) == 2
