@@ -97,7 +97,9 @@ class OmniWire(_Wire):
 
     def look(self, task_id: str) -> Task:
         """Get an interaction; what it cost follows from the tokens of video that it reports."""
-        found = self._call(lambda: self._client.interactions.get(task_id))
+        return self._call(lambda: self._read(task_id, self._client.interactions.get(task_id)))  # type: ignore[no-any-return]
+
+    def _read(self, task_id: str, found: Any) -> Task:
         progress = PROGRESS.get(found.status, "running")
         video = found.output_video
         outputs: tuple[str, ...] = ()
@@ -161,7 +163,9 @@ class VeoWire(_Wire):
     def look(self, task_id: str) -> Task:
         """Get an operation."""
         asked = types.GenerateVideosOperation.model_validate({"name": task_id})
-        found = self._call(lambda: self._client.operations.get(asked))
+        return self._call(lambda: self._read(task_id, self._client.operations.get(asked)))  # type: ignore[no-any-return]
+
+    def _read(self, task_id: str, found: Any) -> Task:
         if not found.done:
             return Task(task_id, "running")
         made = (found.response.generated_videos if found.response else None) or []
@@ -206,7 +210,7 @@ def _wire_error(error: Exception, creating: bool) -> Exception:
         headers = getattr(response, "headers", None) or {}
         message = (error.message if isinstance(error, errors.APIError) else None) or str(error)
         return by_status(status, str(message), headers.get("retry-after"), creating)
-    if isinstance(error, (ValueError, TypeError)) and not isinstance(error, ValidationError):
+    if creating and isinstance(error, (ValueError, TypeError)) and not isinstance(error, ValidationError):
         return Refused(str(error))  # the SDK's own checks, before anything was sent
     cause = error.__cause__ or error
     never_sent = type(cause).__name__ in ("ConnectError", "ConnectTimeout")

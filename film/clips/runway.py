@@ -67,9 +67,12 @@ class RunwayWire:
 
     def look(self, task_id: str) -> Task:
         """Retrieve a task."""
-        found: Any = self._call(lambda: self._client.tasks.retrieve(task_id))
+        return self._call(lambda: self._read(task_id, self._client.tasks.retrieve(task_id)))  # type: ignore[no-any-return]
+
+    def _read(self, task_id: str, found: Any) -> Task:
         progress = PROGRESS.get(found.status, "running")
-        told = found.cost if progress in ("succeeded", "failed", "cancelled") else found.estimated_cost
+        ended = progress in ("succeeded", "failed", "cancelled")
+        told = getattr(found, "cost" if ended else "estimated_cost", None)
         code = getattr(found, "failure_code", None)
         return Task(
             task_id,

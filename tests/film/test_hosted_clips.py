@@ -254,6 +254,16 @@ def test_a_missing_key_names_its_variable(
     assert not runway.asked
 
 
+def test_a_missing_sdk_says_what_to_install(
+    runway: ProviderServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: Log
+) -> None:
+    monkeypatch.delitem(sys.modules, "memreel.film.clips.runway", raising=False)
+    monkeypatch.setitem(sys.modules, "runwayml", None)
+    with pytest.raises(UserError, match=r"pip install 'memreel\[hosted\]'"):
+        hosted("runway", 5.0, QUICK).generate(WISH, tmp_path, log.append)
+    assert not (tmp_path / "ledger.json").exists()
+
+
 def test_a_model_of_vertex_alone_says_what_to_set(google: ProviderServer, tmp_path: Path, log: Log) -> None:
     with pytest.raises(UserError, match="GOOGLE_GENAI_USE_VERTEXAI"):
         hosted("veo-3.1", 5.0, QUICK).generate(WISH, tmp_path, log.append)
@@ -310,10 +320,15 @@ def test_creation_is_tried_three_times(runway: ProviderServer, tmp_path: Path, l
     assert len(log.of("clip_retry")) == 2
 
 
-def test_looks_that_fail_do_not_lose_the_task(runway: ProviderServer, tmp_path: Path, log: Log) -> None:
-    runway.looks = [Status(500), Status(429), Status(502), None]
-    hosted("runway", None, QUICK).generate(WISH, tmp_path, log.append)
-    assert len(runway.tasks) == 1
+@pytest.mark.parametrize("provider", ["runway", "google"])
+def test_looks_that_fail_do_not_lose_the_task(
+    runway: ProviderServer, google: ProviderServer, tmp_path: Path, log: Log, provider: str
+) -> None:
+    server = {"runway": runway, "google": google}[provider]
+    server.looks = [Status(500), Status(429), Status(502), Status(200, "not what was asked for"), None]
+    hosted(provider, None, QUICK).generate(WISH, tmp_path, log.append)
+    assert len(server.tasks) == 1
+    assert len(log.of("clip_retry")) == 3
 
 
 def test_an_expired_address_is_asked_for_again(runway: ProviderServer, tmp_path: Path, log: Log) -> None:
