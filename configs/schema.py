@@ -8,9 +8,9 @@ is read from the environment where the request is made.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Strategy = Literal["attention", "random", "recency"]
 Retrieval = Literal["identity", "semantic", "recency", "first", "random", "none"]
@@ -22,6 +22,68 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+class WanConfig(Section):
+    """How a causal Wan 2.1 checkpoint is run: its files, what it was trained to attend to, and how it is sped up."""
+
+    checkpoint: Path | None = Field(
+        None, description="The causal transformer, .pt or .safetensors; null: 'causal.pt' or 'causal.safetensors' in "
+        "the folder of weights."
+    )  # fmt: skip
+    entry: Literal["auto", "generator_ema", "generator", "model"] = Field(
+        "auto", description="Which of the checkpoint's networks to take; auto: the first of these that is there."
+    )
+    lora: Path | None = Field(None, description="LoRA that is merged into the transformer when it is loaded.")
+    lora_scale: float = Field(1.0, description="Strength of the LoRA; 1 is what it was trained at (alpha = rank).")
+    width: int = Field(832, ge=32, le=4096, description="Pixels a row, a multiple of 16.")
+    height: int = Field(480, ge=32, le=4096, description="Rows of pixels, a multiple of 16.")
+    sink: int = Field(3, ge=0, le=3, multiple_of=3, description="Latent frames of the first chunk that stay: 0 or 3.")
+    memory: int = Field(3, ge=0, le=64, description="Slots for memory frames.")
+    local: int = Field(6, ge=3, le=60, multiple_of=3, description="Newest latent frames attended, the current 3 apart.")
+    rotary: Literal["slots", "absolute"] = Field(
+        "slots",
+        description="Time positions: by place in the context, the same for every chunk, or by place in the video.",
+    )
+    steps: tuple[int, ...] = Field(
+        (1000, 750, 500, 250), min_length=1, description="Nominal timesteps, falling, before the shift."
+    )
+    shift: float = Field(5.0, gt=0, description="Shift of the noise levels towards noise.")
+    switch: Literal["recache", "soft", "hard"] = Field(
+        "recache",
+        description="At a new prompt: encode the local window again under it, blend the old text into the new one over "
+        "some chunks, or just go on.",
+    )
+    codec: Literal["wan", "tiny"] = Field("wan", description="Decoder of latents: Wan's own VAE, or taehv (taew2_1).")
+    tiny: Path | None = Field(
+        None, description="taehv's weights for codec=tiny; null: 'taew2_1.pth' in the folder of weights."
+    )
+    precision: Literal["bf16", "fp8", "fp32"] = Field(
+        "bf16", description="Of the transformer; fp8: its blocks' linear layers in e4m3 with a scale a row."
+    )
+    text_device: Literal["auto", "cpu"] = Field(
+        "cpu", description="Where the 11 GB text encoder runs: in host memory, or with the rest (auto)."
+    )
+    speed: Literal["eager", "compile", "graphs"] = Field(
+        "eager", description="eager starts at once; compile fuses the blocks; graphs also replays a chunk's kernels."
+    )
+    attention: Literal["auto", "cudnn", "flash", "flash3", "efficient", "math"] = Field(
+        "auto", description="Attention kernels; auto: the fastest here, by a short probe."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for name in ("width", "height"):
+            size = getattr(self, name)
+            if size % 16:
+                raise ValueError(
+                    f"{name} must be a multiple of 16 pixels; the nearest is {max(32, round(size / 16) * 16)}"
+                )
+        if any(a <= b for a, b in zip(self.steps, self.steps[1:], strict=False)) or not (
+            0 < self.steps[-1] <= self.steps[0] <= 1000
+        ):
+            raise ValueError("steps must fall from at most 1000 to more than 0")
+        return self
+
+
 class ModelConfig(Section):
     """Which video model renders, and where."""
 
@@ -30,6 +92,20 @@ class ModelConfig(Section):
         None, description="Folder of the model's weights; null: those shipped for the named model."
     )
     device: str = Field("auto", min_length=1, description="'cpu', 'cuda', 'cuda:1' …; 'auto': a GPU if there is one.")
+    wan: WanConfig | None = Field(None, description="Settings of the model 'wan'; null for the others.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_settings(cls, values: Any) -> Any:
+        """Give the model its section of settings, and refuse that of another."""
+        if not isinstance(values, dict):
+            return values
+        name = values.get("name", "sketch")
+        if name == "wan":
+            return {**values, "wan": values.get("wan") or {}}
+        if values.get("wan") is not None:
+            raise ValueError(f"the section 'wan' is for model.name=wan, not for '{name}'; take it out")
+        return values
 
 
 class MemoryConfig(Section):
@@ -45,6 +121,11 @@ class MemoryConfig(Section):
         description="What a new prompt starts with: frames of its entities' global IDs, frames of the most similar "
         "earlier prompt, the newest, the first or random frames of the video, or nothing (and then the memory stays "
         "empty).",
+    )
+    store: Literal["kv", "latent"] = Field(
+        "kv",
+        description="What is kept of a memory frame: its keys and values, or its latent alone (a thousandth with "
+        "Wan), which is encoded again when the frame is attended to.",
     )
     slots: int = Field(3, ge=0, le=64, description="Memory frames a chunk attends to, at most.")
     frames_per_entity: int = Field(3, ge=1, le=64, description="Memory frames kept per entity, at most.")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from memreel.errors import StoreError
-from memreel.model.protocol import Chunk, Log, LoggedChunk
+from memreel.model.protocol import Chunk, Log, LoggedChunk, Place
 from memreel.output.durable import read_tensors, write_tensors
 from memreel.output.run_folder import RunFolder
 
@@ -54,6 +54,7 @@ def log_of(folder: RunFolder) -> Log:
 
     def logged(index: int) -> LoggedChunk:
         latents, made_under = read_latents(folder, index)
-        return LoggedChunk(made_under["text"], latents, made_under["memory"])
+        places = [Place(*place) for place in made_under.get("places", ())]
+        return LoggedChunk(made_under["text"], latents, made_under["memory"], places)
 
     return logged

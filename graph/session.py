@@ -19,6 +19,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -39,7 +40,7 @@ from memreel.memory.frames import FrameStore
 from memreel.memory.index import Candidate
 from memreel.memory.records import BankState, Entity, Frame
 from memreel.model.minilm import sentence_encoder
-from memreel.model.protocol import Chunk, VideoModel
+from memreel.model.protocol import Chunk, VideoModel, place_of
 from memreel.output.growing import GrowingVideo
 from memreel.output.report import write_report
 from memreel.output.run_folder import RunFolder
@@ -165,7 +166,7 @@ class Session:
             for name, frame in frames.items():
                 if not self.store.intact(name):
                     recalled = self.model.recall(log, frame["index"])
-                    self.store.put(recalled.frame(frame["frame"], name), recalled.pictures[frame["frame"]])
+                    self.bank.keep(recalled, frame["frame"], name)
             self.writer.restore(index, lambda number: self.model.decode(log, number))
             self.chunk = self.stream.restore(log, index) if index else None
         self._began -= sum(self.totals.values())
@@ -253,7 +254,10 @@ class Session:
             self._spend(stage, seconds)
         ref: ChunkRef = {"index": index, "prompt_id": state["prompt_id"], "chunk_id": state["chunk_id"] + 1}
         with self._timed("save"):
-            write_latents(self.folder, chunk, {**ref, "text": state["text"], "memory": chunk.attended})
+            places = [astuple(place_of(frame)) for frame in memory]
+            write_latents(
+                self.folder, chunk, {**ref, "text": state["text"], "memory": chunk.attended, "places": places}
+            )
         with self._timed("encode"):
             self.writer.add(chunk.pictures)
         window = [*state["window"], ref]

@@ -120,7 +120,7 @@ class Bank:
         gone = ranking.unwanted({**bank, "frames": frames, "memory": memory}, self._config, self._taste)
 
         if name not in gone:
-            path = self._store.put(evicted.frame(best.frame, name), evicted.pictures[best.frame])
+            path = self.keep(evicted, best.frame, name)
             frames[name] = {**newcomer, "frame_path": path}
         for old in sorted(gone - {name}):
             self._store.drop(old)
@@ -131,6 +131,15 @@ class Bank:
             "memory": memory,
         }
         return after, None if name in gone else name
+
+    def keep(self, evicted: EvictedChunk, frame: int, name: str) -> str:
+        """Write one frame of a chunk under an id, as ``memory.store`` says; return its picture's path in the run.
+
+        Raises:
+            StoreError: the run folder cannot be written.
+        """
+        kept = evicted.frame(frame, name, latent_only=self._config.store == "latent")
+        return self._store.put(kept, evicted.pictures[frame])
 
     def frames(self, bank: BankState) -> list[MemoryFrame]:
         """Return the tensors of the current memory, in slot order, on the CPU.

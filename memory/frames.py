@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections import OrderedDict
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from memreel.model.protocol import MemoryFrame
 from memreel.output.durable import read_tensors, write_tensors, write_whole
 
 FIELDS = ("latent", "keys", "values")
+"""A frame's tensors; where only the latent was kept, the file has no others."""
 TENSORS, PICTURE = ".safetensors", ".png"
 
 
@@ -45,18 +47,15 @@ class FrameStore:
         Raises:
             StoreError: a file cannot be written.
         """
-        frame = MemoryFrame(
-            frame.frame_id,
-            frame.index,
-            frame.frame,
-            *(getattr(frame, name).detach().to("cpu").contiguous() for name in FIELDS),
-        )
+        tensors = {name: value for name in FIELDS if (value := getattr(frame, name)) is not None}
+        tensors = {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
+        frame = replace(frame, **tensors)
         path, png = self._tensor_path(frame.frame_id), self._picture_path(frame.frame_id)
-        place = {"frame_id": frame.frame_id, "index": frame.index, "frame": frame.frame}
+        place = {"frame_id": frame.frame_id, "index": frame.index, "frame": frame.frame, "text": frame.text}
         image = io.BytesIO()
         Image.fromarray(np.ascontiguousarray(picture)).save(image, format="PNG")
         try:
-            write_tensors(path, {name: getattr(frame, name) for name in FIELDS}, place)
+            write_tensors(path, tensors, place)
             png.parent.mkdir(parents=True, exist_ok=True)
             write_whole(png, image.getvalue())
         except OSError as error:
@@ -81,7 +80,10 @@ class FrameStore:
         if place.get("frame_id") != frame_id:
             raise StoreError(f"{path}: holds memory frame {place.get('frame_id')}, not {frame_id}")
         try:
-            frame = MemoryFrame(frame_id, int(place["index"]), int(place["frame"]), *(tensors[name] for name in FIELDS))
+            latent, keys, values = tensors["latent"], tensors.get("keys"), tensors.get("values")
+            if (keys is None) != (values is None):
+                raise KeyError("keys or values")
+            frame = MemoryFrame(frame_id, int(place["index"]), int(place["frame"]), latent, keys, values, place["text"])
         except (KeyError, ValueError, TypeError) as error:
             raise StoreError(f"{path} is damaged: it is no memory frame ({error})") from error
         self._hold(frame)

@@ -1,8 +1,8 @@
 """Video models behind one protocol, and what they are built from.
 
 `protocol` says what a video model offers; `load` gives one by its configuration, once a process. `transformer`,
-`rotary`, `layout`, `cache`, `sampler` and `codec` are the parts; `sketch` is the embedded model; `minilm` the sentence
-encoder. Nothing here knows of entities, of the bank or of LangGraph.
+`rotary`, `layout`, `cache`, `sampler`, `scoring` and `codec` are the parts; `sketch` is the embedded model, `wan` the
+Wan 2.1 family; `minilm` the sentence encoder. Nothing here knows of entities, of the bank or of LangGraph.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from memreel.configs.schema import ModelConfig
     from memreel.model.protocol import VideoModel
 
-VIDEO_MODELS = {"sketch": "memreel.model.sketch.model"}
-"""Video models by name: the module whose ``load(weights, device)`` gives one."""
+VIDEO_MODELS = {"sketch": "memreel.model.sketch.model", "wan": "memreel.model.wan.model"}
+"""Video models by name: the module whose ``load(config)`` gives one; the configuration names the device."""
 
 
 def load(config: ModelConfig) -> VideoModel:
@@ -31,7 +31,7 @@ def load(config: ModelConfig) -> VideoModel:
             f"model.name: there is no video model '{config.name}'{did_you_mean(config.name, VIDEO_MODELS)}; "
             f"known: {', '.join(VIDEO_MODELS)}"
         )
-    return _load(config.name, None if config.weights is None else str(config.weights), _device(config.device))
+    return _load(config.model_copy(update={"device": _device(config.device)}))
 
 
 def _device(name: str) -> str:
@@ -49,9 +49,8 @@ def _device(name: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, weights: str | None, device: str) -> VideoModel:
+def _load(config: ModelConfig) -> VideoModel:
     from importlib import import_module
-    from pathlib import Path
 
-    model: VideoModel = import_module(VIDEO_MODELS[name]).load(None if weights is None else Path(weights), device)
+    model: VideoModel = import_module(VIDEO_MODELS[config.name]).load(config)
     return model

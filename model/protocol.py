@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -50,7 +49,8 @@ class VideoSpec:
 class MemoryFrame:
     """One latent frame handed to the attention context: its id, latent and un-rotated keys/values.
 
-    ``latent`` is ``[channels, height, width]``; ``keys`` and ``values`` are ``[layers, tokens, heads, head_dim]``.
+    ``latent`` is ``[channels, height, width]``; ``keys`` and ``values`` are ``[layers, tokens, heads, head_dim]``, or
+    ``None`` if only the latent was kept: the stream then encodes it again, under ``text``, which it was made under.
     ``index`` is the chunk it came from and ``frame`` its place there, so that a frame that is also in the sink or in
     the local window is attended once.
     """
@@ -59,8 +59,9 @@ class MemoryFrame:
     index: int
     frame: int
     latent: torch.Tensor
-    keys: torch.Tensor
-    values: torch.Tensor
+    keys: torch.Tensor | None
+    values: torch.Tensor | None
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class EvictedChunk:
 
     ``latents`` ``[frames, channels, height, width]``; ``keys``/``values`` ``[layers, frames, tokens, heads,
     head_dim]``; ``queries`` the text cross-attention queries of its clean pass at the scoring layers,
-    ``[scoring layers, frames, tokens, heads, head_dim]``; ``pictures`` one picture a latent frame.
+    ``[scoring layers, frames, tokens, heads, head_dim]``; ``pictures`` one picture a latent frame; ``text`` what it was
+    made under.
     """
 
     index: int
@@ -78,16 +80,18 @@ class EvictedChunk:
     values: torch.Tensor
     queries: torch.Tensor
     pictures: Pictures
+    text: str = ""
 
-    def frame(self, frame: int, frame_id: str) -> MemoryFrame:
+    def frame(self, frame: int, frame_id: str, *, latent_only: bool = False) -> MemoryFrame:
         """Return latent frame ``frame`` as a memory frame under ``frame_id`` (tensors are copied out of the chunk)."""
         return MemoryFrame(
             frame_id,
             self.index,
             frame,
             self.latents[frame].clone(),
-            self.keys[:, frame].clone(),
-            self.values[:, frame].clone(),
+            None if latent_only else self.keys[:, frame].clone(),
+            None if latent_only else self.values[:, frame].clone(),
+            self.text,
         )
 
 
@@ -108,15 +112,31 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a memory frame came from: its chunk, its place there, and whether its latent alone had been kept."""
+
+    index: int
+    frame: int
+    latent_only: bool
+
+
+def place_of(frame: MemoryFrame) -> Place:
+    """Return where a memory frame came from."""
+    return Place(frame.index, frame.frame, frame.keys is None)
+
+
+@dataclass(frozen=True)
 class LoggedChunk:
     """What is kept of every finished chunk: the text it was made under, its latents bit for bit, what it attended to.
 
-    ``latents`` is ``[frames, channels, height, width]`` on any device; ``attended`` are memory frames' ids.
+    ``latents`` is ``[frames, channels, height, width]`` on any device; ``attended`` are memory frames' ids and
+    ``places`` where those came from, in the same order.
     """
 
     text: str
     latents: torch.Tensor
     attended: list[str]
+    places: Sequence[Place] = ()
 
 
 Log = Callable[[int], LoggedChunk]
@@ -172,10 +192,3 @@ class VideoModel(Protocol):
         Returns:
             ``[frames, phrases]`` in 0..1: how visible what the phrase describes is in the frame. Padding is excluded.
         """
-
-
-class Loader(Protocol):
-    """Loads a video model; registered under a preset's ``model.name``."""
-
-    def __call__(self, weights: Path | None, device: str) -> VideoModel:
-        """Load weights (``None``: those shipped with memreel) onto a device."""

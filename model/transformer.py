@@ -54,10 +54,15 @@ class TextContext(NamedTuple):
 
 
 class FrameContext(NamedTuple):
-    """Earlier frames as each block's self-attention sees them: keys (rotated) and values, one tensor a layer."""
+    """Earlier frames as each block's self-attention sees them: keys (rotated) and values, one tensor a layer.
+
+    With ``room`` the last tokens of each tensor are free for the current frames' own, which are written there instead
+    of being put beside in a copy; such a context is for inference, by one forward at a time.
+    """
 
     keys: list[torch.Tensor]
     values: list[torch.Tensor]
+    room: bool = False
 
 
 class Written(NamedTuple):
@@ -101,6 +106,12 @@ def beside(earlier: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     sharing = own.unflatten(0, (earlier.shape[0], -1))
     spread = earlier.unsqueeze(1).expand(-1, sharing.shape[1], -1, -1, -1)
     return torch.cat((spread, sharing), 2).flatten(0, 1)
+
+
+def into(context: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Write keys or values into the free last tokens of a context, and return the whole."""
+    context[:, context.shape[1] - own.shape[1] :].copy_(own)
+    return context
 
 
 class Attention(nn.Module):
@@ -272,7 +283,9 @@ class VideoTransformer(nn.Module):
         for i, block in enumerate(self._blocks()):
             q, turned, k, v = block.before(x, modulation, turn)
             keys, values = turned, v
-            if context is not None:
+            if context is not None and context.room:
+                keys, values = into(context.keys[i], keys), into(context.values[i], values)
+            elif context is not None:
                 keys, values = beside(context.keys[i], keys), beside(context.values[i], values)
             x, query = block.between(x, attend(q, keys, values), modulation)
             x = block.after(x, attend(query, text.keys[i], text.values[i], text.mask), modulation)

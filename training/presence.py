@@ -17,9 +17,10 @@ from random import Random
 import numpy as np
 import torch
 
+from memreel.configs.schema import ModelConfig
+from memreel.model.scoring import affinity, spoken_for, visibility
 from memreel.model.sketch.model import SketchModel, load
-from memreel.model.sketch.net import CONFIG
-from memreel.model.sketch.scoring import SCORING_LAYERS, affinity, spoken_for, visibility
+from memreel.model.sketch.net import CONFIG, SCORER
 from memreel.model.transformer import TextContext, Written
 from memreel.training.device import Easel
 from memreel.training.samples import Moment
@@ -63,9 +64,11 @@ def collect(model: SketchModel, stories: int, seed: int) -> Scores:
             queries = queries_of(model, easel, story, s, moment)
             for layer in range(CONFIG.layers):
                 base = affinity(queries[layer], empty, layer)
-                scores = [float(spoken_for(affinity(queries[layer], p, layer) - base)) for p in phrases]
+                scores = [
+                    float(spoken_for(affinity(queries[layer], p, layer) - base, SCORER.top_tokens)) for p in phrases
+                ]
                 found[f"layer {layer}"].append((dict(zip(keys, scores, strict=True)), seen))
-            shipped = visibility(torch.stack([queries[i] for i in SCORING_LAYERS]), phrases, empty)[0].tolist()
+            shipped = visibility(torch.stack([queries[i] for i in SCORER.layers]), phrases, empty, SCORER)[0].tolist()
             found["shipped"].append((dict(zip(keys, shipped, strict=True)), seen))
     return dict(found)
 
@@ -88,7 +91,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=None)
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
-    for name, frames in collect(load(args.weights, "cpu"), args.stories, args.seed).items():
+    for name, frames in collect(load(ModelConfig(weights=args.weights, device="cpu")), args.stories, args.seed).items():
         area, order = separation(frames)
         there = np.median([s for scores, seen in frames for k, s in scores.items() if k in seen])
         away = np.median([s for scores, seen in frames for k, s in scores.items() if k not in seen])

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,11 +24,14 @@ from memreel.model.minilm import SentenceEncoder, sentence_encoder
 from memreel.model.protocol import Chunk, EvictedChunk, Log, MemoryFrame, Pictures, VideoSpec
 from memreel.model.rotary import rotation
 from memreel.model.sampler import TIMESTEPS, euler, levels, noise
-from memreel.model.sketch.net import CONFIG, LATENT, LAYOUT, SHIFT, STEPS, TOKENS, SketchNet
-from memreel.model.sketch.scoring import SCORING_LAYERS, visibility
+from memreel.model.scoring import visibility
+from memreel.model.sketch.net import CONFIG, LATENT, LAYOUT, SCORER, SHIFT, STEPS, TOKENS, SketchNet
 from memreel.model.sketch.text import MAX_TOKENS
 from memreel.model.sketch.weights import load_codec, load_net
 from memreel.model.transformer import TextContext, Written
+
+if TYPE_CHECKING:
+    from memreel.configs.schema import ModelConfig
 
 SPEC = VideoSpec(192, 112, 16, *LATENT)
 
@@ -47,6 +51,7 @@ class SketchModel:
         self.current = rotation(LAYOUT.current(), *TOKENS, CONFIG.head_dim).to(device)
         self.alone = rotation([0.0], *TOKENS, CONFIG.head_dim).to(device)
         self._phrase = lru_cache(maxsize=256)(self.read)
+        self.prompt = lru_cache(maxsize=8)(self.read)
 
     @torch.inference_mode()
     def read(self, text: str) -> TextContext:
@@ -60,8 +65,8 @@ class SketchModel:
         return SketchStream(self, seed)
 
     @torch.inference_mode()
-    def write(self, index: int, latents: torch.Tensor, text: TextContext, pictures: Pictures) -> EvictedChunk:
-        """Run the clean pass over a chunk and return what the cache holds of it."""
+    def encode(self, latents: torch.Tensor, text: TextContext) -> Written:
+        """Run the clean pass over latent frames ``[frames, channels, height, width]``, a row of ``Written`` each."""
         frames = latents.shape[0]
         each = TextContext(
             [k.expand(frames, -1, -1, -1) for k in text.keys],
@@ -71,14 +76,27 @@ class SketchModel:
         written = Written([], [], [])
         clean = torch.zeros(frames, 1, device=self.device)
         self.net.transformer(latents.unsqueeze(1), clean, each, self.alone, None, written)
+        return written
+
+    def write(self, index: int, latents: torch.Tensor, text: str, pictures: Pictures) -> EvictedChunk:
+        """Run the clean pass over a chunk and return what the cache holds of it."""
+        written = self.encode(latents, self.prompt(text))
         return EvictedChunk(
             index,
             latents,
             torch.stack(written.keys),
             torch.stack(written.values),
-            torch.stack([written.queries[i] for i in SCORING_LAYERS]),
+            torch.stack([written.queries[i] for i in SCORER.layers]),
             pictures[SPEC.pictures_per_latent - 1 :: SPEC.pictures_per_latent],
+            text,
         )
+
+    def complete(self, frame: MemoryFrame) -> MemoryFrame:
+        """Return a memory frame with its keys and values, made again if only its latent was kept."""
+        if frame.keys is not None:
+            return frame
+        written = self.encode(frame.latent.to(self.device).unsqueeze(0), self.prompt(frame.text))
+        return replace(frame, keys=torch.cat(written.keys), values=torch.cat(written.values))
 
     @torch.inference_mode()
     def pictures(self, latents: torch.Tensor, before: torch.Tensor | None) -> Pictures:
@@ -100,14 +118,14 @@ class SketchModel:
     def remake(self, log: Log, index: int) -> tuple[EvictedChunk, Pictures]:
         """Return what the cache held of a finished chunk, and all its pictures."""
         logged, pictures = log(index), self.decode(log, index)
-        return self.write(index, logged.latents.to(self.device), self.read(logged.text), pictures), pictures
+        return self.write(index, logged.latents.to(self.device), logged.text, pictures), pictures
 
     @torch.inference_mode()
     def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
         """Score how visible each phrase is in each frame of a chunk, ``[frames, phrases]`` in 0..1."""
         if not phrases:
             return torch.zeros(evicted.latents.shape[0], 0)
-        return visibility(evicted.queries, [self._phrase(p) for p in phrases], self._phrase(""))
+        return visibility(evicted.queries, [self._phrase(p) for p in phrases], self._phrase(""), SCORER)
 
 
 class SketchStream:
@@ -117,13 +135,13 @@ class SketchStream:
         """Start before the first chunk, without a prompt."""
         self.model, self.seed, self.index = model, seed, 0
         self.cache = StreamCache(LAYOUT, TOKENS)
-        self._text: TextContext | None = None
+        self._text: str | None = None
         self._before: torch.Tensor | None = None
         self._open = True
 
     def set_prompt(self, text: str) -> None:
         """Let the following chunks be governed by ``text``."""
-        self._text = self.model.read(text)
+        self._text = text
 
     @torch.inference_mode()
     def generate(self, memory: Sequence[MemoryFrame] = ()) -> Chunk:
@@ -137,7 +155,7 @@ class SketchStream:
         if self._text is None:
             raise ModelError("no prompt is set; call set_prompt before generate")
         started = time.perf_counter()
-        latents = self._denoise(self._text, memory)
+        latents = self._denoise(self.model.prompt(self._text), [self.model.complete(frame) for frame in memory])
         denoised = time.perf_counter()
         pictures = self.model.pictures(latents, self._before)
         decoded = time.perf_counter()
@@ -189,6 +207,6 @@ class SketchStream:
         self._open = False
 
 
-def load(weights: Path | None, device: str) -> SketchModel:
-    """Load the sketch model from a folder of weights (None: those shipped with memreel)."""
-    return SketchModel(load_net(weights), load_codec(weights), sentence_encoder("cpu"), device)
+def load(config: ModelConfig) -> SketchModel:
+    """Load the sketch model from the configured folder of weights, or those shipped with memreel."""
+    return SketchModel(load_net(config.weights), load_codec(config.weights), sentence_encoder("cpu"), config.device)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from memreel.model.layout import ContextLayout
+from memreel.model.scoring import Scorer
 from memreel.model.sketch.text import TextRefiner
 from memreel.model.transformer import TextContext, TransformerConfig, VideoTransformer
 
@@ -17,6 +18,8 @@ LATENT = (16, 14, 24)
 """Channels, height and width of a latent frame: 192 x 112 pictures at strides of 8."""
 TOKENS = (7, 12)
 """Rows and columns of tokens of a latent frame."""
+SCORER = Scorer(layers=(3, 4, 5, 6), top_tokens=8)
+"""Eight of 84 tokens are about the area of a figure."""
 
 
 class SketchNet(nn.Module):

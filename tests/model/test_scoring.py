@@ -7,8 +7,9 @@ import torch
 from short_film import Film
 
 from memreel.model.protocol import EvictedChunk
+from memreel.model.scoring import visibility
 from memreel.model.sketch.model import SketchModel
-from memreel.model.sketch.scoring import SCORING_LAYERS, visibility
+from memreel.model.sketch.net import SCORER
 from memreel.model.sketch.text import MAX_TOKENS
 
 PHRASES = ["Mia, red hair, blue sweater", "Tom, black hair", "notebook, red", ""]
@@ -43,22 +44,22 @@ def test_padding_of_a_phrases_tokens_is_excluded(sketch: SketchModel, evicted: E
         padding = torch.randn(1, 40, states.shape[2], generator=torch.Generator().manual_seed(0)) * 3
         empty = torch.zeros(1, 40, dtype=torch.bool)
         padded = sketch.net.read(torch.cat((states, padding), 1), torch.cat((mask, empty), 1))
-        found = visibility(evicted.queries, [padded], sketch.read(""))
+        found = visibility(evicted.queries, [padded], sketch.read(""), SCORER)
     torch.testing.assert_close(found, sketch.score(evicted, PHRASES[:1]), atol=1e-5, rtol=1e-4)
 
 
 def test_each_frame_is_scored_by_its_own_queries(sketch: SketchModel, evicted: EvictedChunk) -> None:
-    assert evicted.queries.shape[0] == len(SCORING_LAYERS)
+    assert evicted.queries.shape[0] == len(SCORER.layers)
     text, empty = sketch.read(PHRASES[0]), sketch.read("")
-    turned = visibility(evicted.queries.flip(1), [text], empty)
-    torch.testing.assert_close(turned, visibility(evicted.queries, [text], empty).flip(0))
+    turned = visibility(evicted.queries.flip(1), [text], empty, SCORER)
+    torch.testing.assert_close(turned, visibility(evicted.queries, [text], empty, SCORER).flip(0))
 
 
 def test_what_looks_along_a_phrases_words_scores_higher(sketch: SketchModel, evicted: EvictedChunk) -> None:
     text, empty = sketch.read(PHRASES[0]), sketch.read("")
     queries = evicted.queries.clone()
-    for i, layer in enumerate(SCORING_LAYERS):
+    for i, layer in enumerate(SCORER.layers):
         queries[i, 1, :10] += text.keys[layer][0, 2] - empty.keys[layer][0].mean(0)
-    before, after = visibility(evicted.queries, [text], empty), visibility(queries, [text], empty)
+    before, after = visibility(evicted.queries, [text], empty, SCORER), visibility(queries, [text], empty, SCORER)
     assert after[1, 0] > before[1, 0]
     assert torch.equal(after[[0, 2]], before[[0, 2]])

@@ -196,3 +196,18 @@ def test_weights_in_half_precision_run(sketch: SketchModel, film: Film) -> None:
     scores = half.score(stream.cache.local[0], [MIA, "a red ball"])
     assert scores.shape == (3, 2)
     assert bool(((scores >= 0) & (scores <= 1)).all())
+
+
+def test_a_memory_frame_kept_as_its_latent_is_encoded_again_under_its_own_text(sketch: SketchModel, film: Film) -> None:
+    stream = sketch.open(film.seed)
+    stream.set_prompt(TOM)
+    stream.generate()
+    far = film.chunks[-1].evicted
+    assert far is not None
+    assert far.text == MIA
+    light = far.frame(1, "p1_c4_f1", latent_only=True)
+    assert light.keys is None
+    with_keys = fork(stream).generate([far.frame(1, "p1_c4_f1")]).latents
+    torch.testing.assert_close(fork(stream).generate([light]).latents, with_keys, atol=1e-4, rtol=1e-4)
+    other = fork(stream).generate([replace(light, text=TOM)]).latents
+    assert not torch.allclose(other, with_keys, atol=1e-3)

@@ -1,24 +1,28 @@
-"""How visible an entity is in a frame, by the model's own text cross-attention.
+"""How visible an entity is in a frame, by a video model's own text cross-attention.
 
 Each token of a frame has a query at every layer; each phrase ("name, attribute, attribute") has keys. A token's
 affinity to a phrase is the log-sum-exp of its attention logits over the phrase's words, less the same for the empty
 text, averaged over heads; a frame's score is the mean affinity of its most affine tokens over the scoring layers,
-squashed to 0..1. `memreel.training.presence` measures how well that tells who is in a frame.
+squashed to 0..1. `memreel.training.presence` measures how well that tells who is in a frame of `sketch`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from memreel.model.transformer import TextContext
 
-SCORING_LAYERS = (3, 4, 5, 6)
-"""The layers whose queries are kept for scoring."""
-TOP_TOKENS = 8
-"""How many of a frame's 84 tokens speak for it: about the area of a figure."""
+
+@dataclass(frozen=True)
+class Scorer:
+    """What of a model's cross-attention is looked at: at which layers, and how many tokens speak for a frame."""
+
+    layers: tuple[int, ...]
+    top_tokens: int
 
 
 def affinity(queries: torch.Tensor, text: TextContext, layer: int) -> torch.Tensor:
@@ -37,25 +41,28 @@ def affinity(queries: torch.Tensor, text: TextContext, layer: int) -> torch.Tens
     return drawn.mean(-1)
 
 
-def spoken_for(affinities: torch.Tensor) -> torch.Tensor:
+def spoken_for(affinities: torch.Tensor, top_tokens: int) -> torch.Tensor:
     """Return ``[frames]``: the mean affinity ``[frames, tokens]`` of the most affine tokens."""
-    return affinities.topk(TOP_TOKENS, dim=1).values.mean(1)
+    return affinities.topk(top_tokens, dim=1).values.mean(1)
 
 
-def visibility(queries: torch.Tensor, phrases: Sequence[TextContext], empty: TextContext) -> torch.Tensor:
+def visibility(
+    queries: torch.Tensor, phrases: Sequence[TextContext], empty: TextContext, scorer: Scorer
+) -> torch.Tensor:
     """Score frames for phrases.
 
     Args:
         queries: text queries of a clean pass, ``[scoring layers, frames, tokens, heads, head_dim]``.
         phrases: one text context a phrase.
         empty: the text context of the empty text, what affinity is measured against.
+        scorer: the layers that the queries are of, and how many tokens speak for a frame.
 
     Returns:
         ``[frames, phrases]`` in 0..1, on the CPU.
     """
-    scores = torch.zeros(queries.shape[1], len(phrases))
-    for i, layer in enumerate(SCORING_LAYERS):
+    scores = torch.zeros(queries.shape[1], len(phrases), device=queries.device)
+    for i, layer in enumerate(scorer.layers):
         base = affinity(queries[i], empty, layer)
         for j, phrase in enumerate(phrases):
-            scores[:, j] += spoken_for(affinity(queries[i], phrase, layer) - base).float().cpu()
-    return (scores / len(SCORING_LAYERS)).sigmoid()
+            scores[:, j] += spoken_for(affinity(queries[i], phrase, layer) - base, scorer.top_tokens).float()
+    return (scores / len(scorer.layers)).sigmoid().cpu()

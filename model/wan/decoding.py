@@ -1,0 +1,70 @@
+"""From latents to pictures, chunk by chunk, for a video under way or one that lies in a log.
+
+A codec's first latent frame gives one picture, every later one four; so that every chunk of a video is as long as the
+others, the very first picture is shown four times.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import torch
+
+from memreel.model.protocol import Log, Pictures
+from memreel.model.wan.vae import Codec, Decoding
+
+HELD = 8
+"""Chunks of a log whose pictures are kept: those that a stream which is restored still holds."""
+
+
+def decoded(decoding: Decoding, latents: torch.Tensor) -> torch.Tensor:
+    """Return the pictures of the next latent frames ``[frames, c, h, w]``, uint8 ``[frames * 4, height, width, 3]``."""
+    pictures = decoding.pictures(latents)
+    if lacking := 4 * latents.shape[0] - pictures.shape[0]:
+        pictures = torch.cat((pictures[:1].expand(lacking, -1, -1, -1), pictures))
+    return (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def as_pictures(pixels: torch.Tensor) -> Pictures:
+    """Return pictures ``[n, height, width, 3]`` as an array in host memory."""
+    found: Pictures = pixels.cpu().numpy().astype(np.uint8, copy=False)
+    return found
+
+
+class Timeline:
+    """A log's chunks, decoded in order: asking for the next one goes on, asking for an earlier one starts over."""
+
+    def __init__(self, codec: Codec, log: Log, device: str) -> None:
+        """Start before the first chunk."""
+        self._codec, self._log, self._device = codec, log, device
+        self._begin()
+
+    def _begin(self) -> None:
+        self.decoding = self._codec.begin()
+        self.index = 0
+        """Chunks decoded so far."""
+        self._held: OrderedDict[int, Pictures] = OrderedDict()
+
+    def pictures(self, index: int) -> Pictures:
+        """Return a chunk's pictures, decoding all before it that were not yet."""
+        if index < self.index and index not in self._held:
+            self._begin()
+        while self.index <= index:
+            latents = self._log(self.index).latents.to(self._device)
+            self._held[self.index] = as_pictures(decoded(self.decoding, latents))
+            self.index += 1
+            while len(self._held) > HELD:
+                self._held.popitem(last=False)
+        return self._held[index]
+
+    def take(self, index: int) -> Decoding:
+        """Give up the decoding, standing after ``index`` chunks, to whoever goes on with the video."""
+        if index < self.index:
+            self._begin()
+        if index:
+            self.pictures(index - 1)
+        taken, held = self.decoding, self._held
+        self._begin()
+        self._held = held
+        return taken

@@ -1,0 +1,146 @@
+"""The causal Wan 2.1 family: weights on their device, and what all streams of a process share.
+
+Block count, heads and channels come from the checkpoint, size and window from the configuration. A chunk's clean pass
+attends to its context, so a frame's keys and values depend on everything before it; `memreel.model.wan.stream` has what
+follows from that.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+
+from memreel.configs.schema import WanConfig
+from memreel.errors import ModelError, UserError
+from memreel.model.layout import ContextLayout
+from memreel.model.protocol import EvictedChunk, Log, Pictures, VideoSpec
+from memreel.model.scoring import Scorer, visibility
+from memreel.model.transformer import TextContext, VideoTransformer
+from memreel.model.wan.checkpoint import load_transformer
+from memreel.model.wan.decoding import Timeline
+from memreel.model.wan.files import files_of
+from memreel.model.wan.stream import WanStream
+from memreel.model.wan.text import WanText, load_text, padded
+from memreel.model.wan.tiny import load_tiny
+from memreel.model.wan.vae import Codec, load_vae
+
+if TYPE_CHECKING:
+    from memreel.configs.schema import ModelConfig
+
+FPS = 16
+STRIDE = 8
+
+
+class WanModel:
+    """Transformer, text encoder and codec, shared by all streams of a process."""
+
+    name = "wan"
+
+    def __init__(self, config: WanConfig, net: VideoTransformer, text: WanText, codec: Codec, device: str) -> None:
+        """Wrap loaded networks.
+
+        Raises:
+            UserError: the configured size does not divide into the transformer's patches.
+        """
+        self.config, self.net, self.text, self.codec, self.device = config, net, text, codec, device
+        self.layout = ContextLayout(config.sink, config.memory, config.local)
+        self.memory_slots = config.memory
+        height, width = config.height // STRIDE, config.width // STRIDE
+        _, rows, columns = net.config.patch
+        if height % rows or width % columns:
+            raise UserError(
+                f"model.wan: {config.width}x{config.height} does not divide into patches of {rows}x{columns}"
+            )
+        self.grid = (height // rows, width // columns)
+        self.spec = VideoSpec(config.width, config.height, FPS, net.config.latent_channels, height, width)
+        layers = net.config.layers
+        self.scorer = Scorer(
+            layers=tuple(sorted({layers * part // 8 for part in (3, 4, 5, 6)})),
+            top_tokens=max(1, self.grid[0] * self.grid[1] // 10),
+        )
+        self.dtype = net.patch_embedding.weight.dtype
+        self._phrase = lru_cache(maxsize=64)(self._read_phrase)
+        self._timelines: WeakKeyDictionary[Log, Timeline] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def open(self, seed: int) -> WanStream:
+        """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""
+        return WanStream(self, seed)
+
+    @torch.inference_mode()
+    def read(self, text: str) -> TextContext:
+        """Encode a prompt as the transformer was trained to read it, padding included."""
+        states = padded(self.text.states(text)).to(self.device, self.dtype)
+        return self.net.text_context(states, None)
+
+    @torch.inference_mode()
+    def _read_phrase(self, text: str) -> TextContext:
+        """Encode a phrase for scoring: the keys of its own tokens, without padding, at the scoring layers."""
+        found = self.net.text_context(self.text.states(text).unsqueeze(0).to(self.device, self.dtype), None)
+        wanted = set(self.scorer.layers)
+        return TextContext([k if i in wanted else k[:, :0] for i, k in enumerate(found.keys)], [], None)
+
+    def timeline(self, log: Log) -> Timeline:
+        """Return the decoding of a log's chunks, which goes on where the last call left off."""
+        with self._lock:
+            return self._timelines.setdefault(log, Timeline(self.codec, log, self.device))
+
+    def decode(self, log: Log, index: int) -> Pictures:
+        """Decode a finished chunk to the pictures that `WanStream.generate` gave; in order each is decoded once."""
+        return self.timeline(log).pictures(index)
+
+    def recall(self, log: Log, index: int) -> EvictedChunk:
+        """Make a finished chunk's keys, values, queries and pictures again, as they were when it left the window.
+
+        Every clean pass up to then is done again.
+        """
+        last = self.open(0).restore(log, index + self.layout.local // self.layout.chunk + 1)
+        if last is None or last.evicted is None or last.evicted.index != index:
+            raise ModelError(f"wan: chunk {index} did not leave the window where it should have")
+        return last.evicted
+
+    @torch.inference_mode()
+    def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
+        """Score how visible each phrase is in each frame of a chunk, ``[frames, phrases]`` in 0..1."""
+        if not phrases:
+            return torch.zeros(evicted.latents.shape[0], 0)
+        return visibility(evicted.queries, [self._phrase(p) for p in phrases], self._phrase(""), self.scorer)
+
+
+def load(config: ModelConfig) -> WanModel:
+    """Load a Wan model from the configured files onto the configured device.
+
+    Raises:
+        UserError: a file is missing or of something else; all that are missing are named together.
+        ModelError: the device has no room for it.
+    """
+    wan, device, files = config.wan or WanConfig(), config.device, files_of(config)
+    missing = [file for file in files.all() if file.path is None]
+    if missing:
+        others = f" (and {', '.join(file.name for file in missing[1:])})" if missing[1:] else ""
+        try:
+            missing[0].require()
+        except UserError as error:
+            raise UserError(f"{error}{others}") from None
+    plain = torch.float32 if wan.precision == "fp32" else torch.bfloat16
+    text_device = device if wan.text_device == "auto" else "cpu"
+    try:
+        net = load_transformer(
+            files.checkpoint.require(),
+            device,
+            plain,
+            entry=wan.entry,
+            lora=files.lora.require() if files.lora else None,
+            lora_scale=wan.lora_scale,
+        )
+        codec_file = files.codec.require()
+        codec = load_tiny(codec_file, device, plain) if wan.codec == "tiny" else load_vae(codec_file, device, plain)
+        text = load_text(files.text.require(), files.tokenizer.require(), text_device, plain)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(f"wan: {device} has too little free memory for the weights; free some, or use fp8") from error
+    return WanModel(wan, net, text, codec, device)

@@ -1,0 +1,128 @@
+"""taehv's decoder for Wan latents: a hundredth of the VAE's work, streaming, a little softer.
+
+Plain 2-D convolutions frame by frame; each memory block also sees its own input one frame earlier, which is all the
+state there is. The first latent frame gives one picture (three of its four are before the video's start), every later
+one four. Layer numbers are those of the published weights (``taew2_1.pth``, MIT, github.com/madebyollin/taehv), whose
+encoder is not used. Latents are taken as they are, without the VAE's mean and deviation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from memreel.errors import UserError
+from memreel.model.wan.checkpoint import check, read_file
+
+STAGES = ((3, 1), (9, 2), (15, 2))
+"""Where each stage begins, and how many frames it makes of one: three memory blocks, upsampling, growth, projection."""
+LAST = 22
+LEAD = 3
+"""Pictures before the start of a video, which are dropped."""
+
+
+class MemoryBlock(nn.Module):
+    """Three convolutions over a frame and the frame before it, around a skip."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(2 * width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, x: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
+        """Change ``x`` ``[frames, width, rows, columns]`` by what was before, of the same shape."""
+        changed: torch.Tensor = self.conv(torch.cat((x, past), 1))
+        return F.relu(changed + x)
+
+
+class Growth(nn.Module):
+    """One frame becomes ``frames``."""
+
+    def __init__(self, width: int, frames: int) -> None:
+        super().__init__()
+        self.width = width
+        self.conv = nn.Conv2d(width, width * frames, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Grow ``[frames, width, rows, columns]`` along its first axis."""
+        grown: torch.Tensor = self.conv(x)
+        return grown.reshape(-1, self.width, *x.shape[2:])
+
+
+class TinyDecoder(nn.Module):
+    """The decoder's layers under the numbers that the published weights have."""
+
+    def __init__(self, widths: tuple[int, int, int, int] = (256, 128, 64, 64), channels: int = 16) -> None:
+        """Build with random weights."""
+        super().__init__()
+        layers: dict[str, nn.Module] = {"1": nn.Conv2d(channels, widths[0], 3, padding=1)}
+        for (start, frames), width, following in zip(STAGES, widths[:-1], widths[1:], strict=True):
+            layers |= {str(start + i): MemoryBlock(width) for i in range(3)}
+            layers[str(start + 4)] = Growth(width, frames)
+            layers[str(start + 5)] = nn.Conv2d(width, following, 3, padding=1, bias=False)
+        layers[str(LAST)] = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.decoder = nn.ModuleDict(layers)
+
+    def begin(self) -> TinyDecoding:
+        """Begin to decode a video."""
+        return TinyDecoding(self)
+
+
+class TinyDecoding:
+    """One video's decoding: each memory block's last input."""
+
+    def __init__(self, codec: TinyDecoder) -> None:
+        """Start before the first frame."""
+        self.codec, self.started = codec, False
+        self._past: dict[str, torch.Tensor] = {}
+
+    @torch.inference_mode()
+    def pictures(self, latents: torch.Tensor) -> torch.Tensor:
+        """Decode the next latent frames ``[frames, 16, h, w]`` to pictures ``[n, 3, height, width]`` in 0..1."""
+        layers = self.codec.decoder
+        first = layers["1"]
+        assert isinstance(first, nn.Conv2d)
+        x = F.relu(first(torch.tanh(latents.to(first.weight.dtype) / 3) * 3))
+        for start, _ in STAGES:
+            for number in map(str, range(start, start + 3)):
+                x = layers[number](x, self._shifted(number, x))
+            x = F.interpolate(x, scale_factor=2, mode="nearest")
+            x = layers[str(start + 5)](layers[str(start + 4)](x))
+        pictures: torch.Tensor = layers[str(LAST)](F.relu(x)).float().clamp(0, 1)
+        pictures = pictures if self.started else pictures[LEAD:]
+        self.started = True
+        return pictures
+
+    def _shifted(self, number: str, x: torch.Tensor) -> torch.Tensor:
+        """Return what a block saw one frame earlier, for each frame, and keep the last for the next call."""
+        before = self._past.get(number)
+        before = torch.zeros_like(x[:1]) if before is None else before
+        self._past[number] = x[-1:].clone()
+        return torch.cat((before, x[:-1]))
+
+
+def load_tiny(path: Path, device: str, dtype: torch.dtype) -> TinyDecoder:
+    """Load taehv's decoder; widths come from the file.
+
+    Raises:
+        UserError: the file is missing or of something else.
+    """
+    weights = {name: value for name, value in read_file(path, device).items() if name.startswith("decoder.")}
+    try:
+        first = weights["decoder.1.weight"]
+        widths = tuple(weights[f"decoder.{start + 5}.weight"].shape[0] for start, _ in STAGES)
+    except KeyError as error:
+        raise UserError(f"{path}: has no {error}; expected taehv's weights for Wan 2.1, taew2_1.pth") from error
+    with torch.device("meta"):
+        codec = TinyDecoder((first.shape[0], widths[0], widths[1], widths[2]), first.shape[1])
+    check(weights, codec, path)
+    codec.load_state_dict({name: value.to(device, dtype) for name, value in weights.items()}, assign=True)
+    return codec.eval().requires_grad_(False)
