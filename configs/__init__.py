@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -41,11 +41,16 @@ def presets() -> list[str]:
 def known_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
     """Yield every settable key in dotted form (``memory.slots``)."""
     for name, field in section.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
+        if inner := section_of(field.annotation):
             yield from known_keys(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that a field holds, whether it may be left out or not; None for a plain value."""
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def load_config(name_or_file: str = "sketch", overrides: Sequence[str] = ()) -> RunConfig:
@@ -155,6 +160,16 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override}: unknown key '{key}'{cure}")
     *sections, leaf = key.split(".")
     for section in sections:
+        if values[section] is None:
+            raise UserError(f"--set {override}: '{section}' is for another model than '{values.get('name')}'")
         values = values[section]
     text = text.strip()
-    values[leaf] = None if text in {"", "null"} else text
+    values[leaf] = None if text in {"", "null"} else _listed(text) if text.startswith("[") else text
+
+
+def _listed(text: str) -> Any:
+    """Return the list that ``[1, 2]`` stands for, or the text if it is none."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text

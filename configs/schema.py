@@ -56,17 +56,11 @@ class WanConfig(Section):
     tiny: Path | None = Field(
         None, description="taehv's weights for codec=tiny; null: 'taew2_1.pth' in the folder of weights."
     )
-    precision: Literal["bf16", "fp8", "fp32"] = Field(
-        "bf16", description="Of the transformer; fp8: its blocks' linear layers in e4m3 with a scale a row."
+    precision: Literal["bf16", "fp32"] = Field(
+        "bf16", description="Of the transformer, the text encoder and the codec."
     )
     text_device: Literal["auto", "cpu"] = Field(
         "cpu", description="Where the 11 GB text encoder runs: in host memory, or with the rest (auto)."
-    )
-    speed: Literal["eager", "compile", "graphs"] = Field(
-        "eager", description="eager starts at once; compile fuses the blocks; graphs also replays a chunk's kernels."
-    )
-    attention: Literal["auto", "cudnn", "flash", "flash3", "efficient", "math"] = Field(
-        "auto", description="Attention kernels; auto: the fastest here, by a short probe."
     )
 
     @model_validator(mode="after")

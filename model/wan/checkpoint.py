@@ -2,8 +2,8 @@
 
 Layouts: a ``.pt`` dict with ``generator_ema``, ``generator`` or ``model``, or the weights alone; ``.safetensors``, one
 file; names under ``model.``, ``module.`` or ``_fsdp_wrapped_module.``. A LoRA comes as ``generator_lora`` or a bare
-PEFT dict and is merged into the weights. Files are memory-mapped and tensors go straight to their device. What does not fit
-is a `UserError` that names the file, the first names that are missing or not known, and the layout that was expected.
+PEFT dict and is merged into the weights. Files are memory-mapped and tensors go straight to their device. What does not
+fit is a `UserError` that names the file, the first names that are missing or not known, and the expected layout.
 """
 
 from __future__ import annotations

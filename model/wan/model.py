@@ -142,5 +142,5 @@ def load(config: ModelConfig) -> WanModel:
         codec = load_tiny(codec_file, device, plain) if wan.codec == "tiny" else load_vae(codec_file, device, plain)
         text = load_text(files.text.require(), files.tokenizer.require(), text_device, plain)
     except torch.OutOfMemoryError as error:
-        raise ModelError(f"wan: {device} has too little free memory for the weights; free some, or use fp8") from error
+        raise ModelError(f"wan: {device} has too little free memory for the weights; free some of it") from error
     return WanModel(wan, net, text, codec, device)

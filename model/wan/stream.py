@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from memreel.model.wan.model import WanModel
 
 Pair = tuple[torch.Tensor, torch.Tensor]
-"""A memory frame's keys and values, on the device."""
+"""Keys and values of a chunk or of a memory frame."""
 
 
 class WanStream:
@@ -172,7 +172,8 @@ class WanStream:
             cache.sink = None if first else sink
             times = self._times_of(chunk)
             written = self._encode(chunk.latents, text, cache.context(()), times)
-            again = replace(chunk, **_laid(written, len(chunk.latents)))
+            keys, values = _laid(written, len(chunk.latents))
+            again = replace(chunk, keys=keys, values=values)
             cache.sink = again if first else sink
             cache.local.append(again)
 
@@ -234,14 +235,16 @@ class WanStream:
 
     def _finished(self, latents: torch.Tensor, written: Written, pictures: Pictures) -> EvictedChunk:
         frames = len(latents)
+        keys, values = _laid(written, frames)
         queries = torch.stack([written.queries[i] for i in self.model.scorer.layers])
         return EvictedChunk(
             index=self.index,
             latents=latents,
+            keys=keys,
+            values=values,
             queries=queries.squeeze(1).unflatten(1, (frames, -1)),
             pictures=pictures[self.model.spec.pictures_per_latent - 1 :: self.model.spec.pictures_per_latent],
             text=self._governing.text or "",
-            **_laid(written, frames),
         )
 
     def _push(
@@ -254,12 +257,10 @@ class WanStream:
         return Chunk(finished.index, finished.latents, pictures, evicted, attended, seconds)
 
 
-def _laid(written: Written, frames: int) -> dict[str, torch.Tensor]:
-    """Return what a clean pass wrote as ``keys`` and ``values`` ``[layers, frames, tokens, heads, head_dim]``."""
-    return {
-        "keys": torch.stack(written.keys).squeeze(1).unflatten(1, (frames, -1)),
-        "values": torch.stack(written.values).squeeze(1).unflatten(1, (frames, -1)),
-    }
+def _laid(written: Written, frames: int) -> Pair:
+    """Return the keys and values that a clean pass wrote, ``[layers, frames, tokens, heads, head_dim]``."""
+    keys, values = (torch.stack(part).squeeze(1).unflatten(1, (frames, -1)) for part in (written.keys, written.values))
+    return keys, values
 
 
 def _frames(evicted: EvictedChunk, wanted: dict[Place, int]) -> dict[Place, MemoryFrame]:
@@ -270,8 +271,7 @@ def _frames(evicted: EvictedChunk, wanted: dict[Place, int]) -> dict[Place, Memo
             place = Place(evicted.index, frame, latent_only)
             if place in wanted:
                 kept = evicted.frame(frame, f"{place}", latent_only=latent_only)
-                moved = {
-                    name: None if t is None else t.cpu() for name in ("keys", "values") for t in (getattr(kept, name),)
-                }
-                found[place] = replace(kept, **moved)
+                if kept.keys is not None and kept.values is not None:
+                    kept = replace(kept, keys=kept.keys.cpu(), values=kept.values.cpu())
+                found[place] = kept
     return found

@@ -1,8 +1,8 @@
 """Reads prompts with UMT5, as Wan was trained to: states of at most 512 tokens, zeros after the last one.
 
 The encoder comes from the original ``models_t5_umt5-xxl-enc-bf16.pth`` with its ``google/umt5-xxl`` tokenizer, or from
-a Diffusers folder's ``text_encoder`` and ``tokenizer``. It is as large as four transformers and runs once a prompt, so by
-default it stays in host memory, mapped from its file. It knows nothing of what the states are for.
+a Diffusers folder's ``text_encoder`` and ``tokenizer``. It is as large as four transformers and runs once a prompt, so
+by default it stays in host memory, mapped from its file. It knows nothing of what the states are for.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class WanText:
         if len(ids) > MAX_TOKENS:
             lost = self.tokenizer.decode(ids[MAX_TOKENS - 1 :], skip_special_tokens=True)
             raise UserError(
-                f"a prompt has {len(ids)} tokens and Wan reads {MAX_TOKENS}: {len(ids) - MAX_TOKENS} would be cut, from "
-                f"'{lost[:60]}' on; shorten it (attributes from the cast count too: prompt.enrich)"
+                f"a prompt has {len(ids)} tokens and Wan reads {MAX_TOKENS}: {len(ids) - MAX_TOKENS} would be cut, "
+                f"from '{lost[:60]}' on; shorten it (attributes from the cast count too: prompt.enrich)"
             )
 
     def _ids(self, text: str) -> torch.Tensor:

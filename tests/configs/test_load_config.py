@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from memreel.configs import FOLDER, known_keys, load_config, presets
+from memreel.configs import FOLDER, known_keys, load_config, presets, section_of
 from memreel.configs.schema import RunConfig
 from memreel.errors import UserError
 
@@ -24,8 +24,14 @@ def fault(name: str = "sketch", *overrides: str) -> str:
 def test_a_preset_states_every_key(name: str) -> None:
     values = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     for key in known_keys():
-        section, _, leaf = key.rpartition(".")
-        assert leaf in (values[section] if section else values), key
+        *sections, leaf = key.split(".")
+        within = values
+        for section in sections:
+            within = within[section]
+            if within is None:
+                break  # another model's settings
+        else:
+            assert leaf in within, key
 
 
 def test_the_default_preset_is_the_schemas_defaults() -> None:
@@ -36,8 +42,8 @@ def test_every_field_is_described() -> None:
     def fields(section: type[BaseModel]) -> None:
         for name, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{name}"
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                fields(field.annotation)
+            if inner := section_of(field.annotation):
+                fields(inner)
 
     fields(RunConfig)
 
@@ -109,6 +115,28 @@ def test_a_wrong_file_is_named_with_the_key_or_line(tmp_path: Path, content: byt
 
 def test_a_preset_or_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "did you mean 'sketch'?" in fault("skech")
-    assert "presets: sketch" in fault("nothing-like-it")
+    assert "presets: sketch, wan-1.3b" in fault("nothing-like-it")
     assert "no such configuration file" in fault("nowhere/mine.yaml")
     assert "is a directory" in fault(str(tmp_path))
+
+
+def test_a_models_own_settings_come_with_it_and_with_no_other() -> None:
+    assert load_config().model.wan is None
+    config = load_config("wan-1.3b", ["model.wan.local=9", "model.wan.steps=[1000, 500]"])
+    assert config.model.wan is not None
+    assert (config.model.wan.local, config.model.wan.steps) == (9, (1000, 500))
+    assert "is for another model than 'sketch'" in fault("sketch", "model.wan.local=9")
+    assert "for model.name=wan, not for 'sketch'" in fault("wan-1.3b", "model.name=sketch")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("model.wan.width=840", "width must be a multiple of 16 pixels; the nearest is 832"),
+        ("model.wan.local=4", "multiple of 3"),
+        ("model.wan.steps=[250, 1000]", "steps must fall"),
+        ("model.wan.switch=soften", "'recache', 'soft' or 'hard'"),
+    ],
+)
+def test_what_a_wan_model_cannot_do_is_refused_with_the_cure(override: str, says: str) -> None:
+    assert says in fault("wan-1.3b", override)

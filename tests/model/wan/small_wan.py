@@ -47,7 +47,12 @@ def write_text(folder: Path, *, original: bool) -> None:
     where = folder / ("google/umt5-xxl" if original else "tokenizer")
     where.mkdir(parents=True)
     tokenizer.save(str(where / "tokenizer.json"))
-    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    facts = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+    }
     (where / "tokenizer_config.json").write_text(json.dumps(facts))
     torch.manual_seed(1)
     config = UMT5Config(vocab_size=len(pieces), d_model=24, d_kv=8, d_ff=32, num_layers=2, num_heads=3)
@@ -135,6 +140,4 @@ def write_model(folder: Path, *, original: bool = True) -> VideoTransformer:
 
 def settings(folder: Path, **wan: Any) -> ModelConfig:
     """Return the configuration of a model that `write_model` wrote."""
-    return ModelConfig.model_validate(
-        {"name": "wan", "weights": folder, "device": "cpu", "wan": {**SETTINGS, **wan}}
-    )
+    return ModelConfig.model_validate({"name": "wan", "weights": folder, "device": "cpu", "wan": {**SETTINGS, **wan}})
