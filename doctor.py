@@ -39,7 +39,8 @@ def examine(config: RunConfig) -> Iterator[Finding]:
             yield check(config)
         except Exception as error:  # whatever is broken is what the user wants to read here
             name, cure = NAMES[check]
-            cure = "" if isinstance(error, UserError) else cure  # it says its own
+            if check is _video_model and isinstance(error, UserError):
+                cure = ""  # the message has it: which file of the configured model, and where from
             reason = " ".join(str(error).split()) or type(error).__name__
             yield Finding(name, ok=False, detail=reason, cure=cure)
 
