@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from memreel.graph.assembly import as_node, build_graph
     from memreel.graph.context import RunContext
     from memreel.graph.render import GeneratedChunk, generate
+    from memreel.graph.stream import LiveStream
     from memreel.tools.toolset import toolset as tools
 
 __all__ = [
     "GeneratedChunk",
+    "LiveStream",
     "MemreelError",
     "ModelError",
     "RunConfig",
@@ -32,6 +34,7 @@ __all__ = [
 
 _HOME = {
     "GeneratedChunk": "memreel.graph.render",
+    "LiveStream": "memreel.graph.stream",
     "MemreelError": "memreel.errors",
     "ModelError": "memreel.errors",
     "RunConfig": "memreel.configs.schema",

@@ -1,15 +1,20 @@
-"""Making one video for a command: what is refused before, the display while it goes, what became of it after.
+"""Making videos for a command: what is refused before, the display while it goes, what became of each after.
 
 Shared by every command that renders. Heavy modules are imported inside the functions.
 """
 
 from __future__ import annotations
 
+import json
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from memreel.commands.terminal import console, one_line, say
 from memreel.errors import MemreelError, UserError
@@ -17,7 +22,11 @@ from memreel.errors import MemreelError, UserError
 if TYPE_CHECKING:
     from types import FrameType
 
+    from rich.console import Console
+
     from memreel.configs import RunConfig
+    from memreel.graph.render import Rendered
+    from memreel.graph.stream import LiveStream
     from memreel.script import Script
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -51,24 +60,81 @@ def require_usable(config: RunConfig) -> None:
         )
 
 
-def make(script: Script, out: Path, config: RunConfig, force: bool, stop: list[int]) -> dict[str, Any]:
-    """Make one video; a model's or the disk's failure, or a signal in ``stop``, becomes the result's status."""
-    import time
+@dataclass(frozen=True)
+class Job:
+    """A video to make: its script, the folder that its run folder lies in, its configuration, whether to start over.
 
+    ``live`` is the stream if it is a live one.
+    """
+
+    script: Script
+    out: Path
+    config: RunConfig
+    force: bool = False
+    live: LiveStream | None = None
+
+    def events(self) -> Iterator[Rendered]:
+        """Make the video, yielding its events."""
+        from memreel.graph.render import render
+
+        if self.live is not None:
+            return self.live.events()
+        return render(self.script, self.out, self.config, resume=not self.force)
+
+
+def make_all(jobs: Sequence[Job], as_json: bool) -> None:
+    """Make videos one after the other, past failed ones; print what became of them and exit with the status."""
+    began = time.perf_counter()
+    results = []
+    with stoppable() as stop:
+        for job in jobs:
+            results.append(make(job, stop, console(stderr=True, plain=job.live is not None)))
+            if results[-1]["status"] == "interrupted":
+                break
+    conclude(results, time.perf_counter() - began, stop, as_json)
+
+
+def conclude(results: Sequence[dict[str, Any]], seconds: float, stop: Sequence[int], as_json: bool) -> None:
+    """Print what became of videos, and exit: 0 all done, 1 one failed, 130 or 143 stopped by a signal."""
+    plays = sum(result["video_seconds"] for result in results)
+    if as_json:
+        summary = {"videos": list(results), "seconds": round(seconds, 3), "ratio": round(plays / seconds, 3)}
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        for result in results:
+            _print(result)
+    statuses = {result["status"] for result in results}
+    if "interrupted" in statuses:
+        raise typer.Exit(128 + (stop[0] if stop else signal.SIGINT))
+    if statuses - {"done"}:
+        raise typer.Exit(1)
+
+
+def _print(result: dict[str, Any]) -> None:
+    if result["status"] == "done":
+        print(
+            f"{result['id']}: {result['video_seconds']:.1f} s of video in {result['seconds']:.1f} s "
+            f"({result['ratio']:.2f}× real time)\n  {result['video']}\n  {result['report']}"
+        )
+    else:
+        print(f"{result['id']}: {result['status']}; what there is lies in {result['path']}")
+
+
+def make(job: Job, stop: Sequence[int], screen: Console) -> dict[str, Any]:
+    """Make one video; a model's or the disk's failure, or a signal in ``stop``, becomes the result's status."""
     from memreel.output.progress import RunProgress
 
-    path = out / script.video_id
+    script, path = job.script, job.out / job.script.video_id
     result: dict[str, Any] = {"id": script.video_id, "status": "failed", "path": str(path), "video_seconds": 0.0}
     began = time.perf_counter()
     try:
-        with RunProgress(console(stderr=True), script.video_id, len(script.prompts)) as progress:
-            from memreel.graph.render import render
+        with RunProgress(screen, script.video_id, None if job.live else len(script.prompts)) as progress:
             from memreel.graph.same import made_by
             from memreel.output.run_folder import RunFolder
 
-            if not force and made_by(folder := RunFolder(path)):
+            if not job.force and made_by(folder := RunFolder(path)):
                 progress.catch_up(folder.read_events())
-            with closing(render(script, out, config, resume=not force)) as events:  # type: ignore[type-var]
+            with closing(job.events()) as events:  # type: ignore[type-var]
                 for rendered in events:
                     progress.update(rendered.event)
                     if rendered.event["type"] == "done":

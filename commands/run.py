@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from memreel.commands.making import make, require_free, require_usable, stoppable
+from memreel.commands.making import Job, make_all, require_free, require_usable
 from memreel.commands.terminal import Config, Json, Seed, Settings, overrides
 
 
@@ -28,38 +24,9 @@ def run(
     from memreel.configs import load_config
     from memreel.script import read_scripts
 
-    began = time.perf_counter()
     scripts = read_scripts(script)
     run_config = load_config(config, overrides(settings, seed))
     for video in scripts:
         require_free(video, out, run_config, force)
     require_usable(run_config)
-
-    results = []
-    with stoppable() as stop:
-        for video in scripts:
-            results.append(make(video, out, run_config, force, stop))
-            if results[-1]["status"] == "interrupted":
-                break
-    failed = [result for result in results if result["status"] != "done"]
-    seconds = time.perf_counter() - began
-    plays = sum(result["video_seconds"] for result in results)
-    if json_:
-        summary = {"videos": results, "seconds": round(seconds, 3), "ratio": round(plays / seconds, 3)}
-        print(json.dumps(summary, ensure_ascii=False))
-    else:
-        _print_results(results)
-    if failed:
-        stopped = 128 + (stop[0] if stop else signal.SIGINT)
-        raise typer.Exit(stopped if failed[-1]["status"] == "interrupted" else 1)
-
-
-def _print_results(results: Sequence[dict[str, Any]]) -> None:
-    for result in results:
-        if result["status"] == "done":
-            print(
-                f"{result['id']}: {result['video_seconds']:.1f} s of video in {result['seconds']:.1f} s "
-                f"({result['ratio']:.2f}× real time)\n  {result['video']}\n  {result['report']}"
-            )
-        else:
-            print(f"{result['id']}: {result['status']}; what there is lies in {result['path']}")
+    make_all([Job(video, out, run_config, force) for video in scripts], json_)

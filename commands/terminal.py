@@ -30,11 +30,11 @@ def overrides(settings: list[str] | None, seed: int | None) -> list[str]:
     return [*(settings or ()), *([] if seed is None else [f"seed={seed}"])]
 
 
-def console(stderr: bool = False) -> Console:
-    """Return the terminal to print tables and displays on."""
+def console(stderr: bool = False, plain: bool = False) -> Console:
+    """Return the terminal to print tables and displays on; a plain one gets lines, and no display that moves."""
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    return Console(stderr=stderr, force_terminal=False if plain else None)
 
 
 def say(text: str) -> None:

@@ -19,29 +19,31 @@ from langgraph.types import Checkpointer
 
 from memreel.configs import load_config
 from memreel.configs.schema import RunConfig
-from memreel.graph.binding import Node, Write, bind
+from memreel.graph.binding import Node, Write, bind, going_on
 from memreel.graph.context import RunContext
 from memreel.graph.state import MemreelInput, MemreelState
-from memreel.nodes.direct import after_direct, after_open_video, direct
+from memreel.nodes.await_prompt import await_prompt
+from memreel.nodes.direct import after_direct, direct
 from memreel.nodes.generate_chunk import generate_chunk
 from memreel.nodes.match_entities import match_entities
 from memreel.nodes.merge_video import merge_video
 from memreel.nodes.open_video import open_video
 from memreel.nodes.parse_prompt import parse_prompt
 from memreel.nodes.retrieve_memory import retrieve_memory
-from memreel.nodes.update_memory import after_update_memory, update_memory
+from memreel.nodes.update_memory import following, update_memory
 
 Graph = CompiledStateGraph[MemreelState, RunContext, MemreelInput, MemreelState]
 
 NODES: dict[str, Node] = {
     "open_video": open_video,
-    "parse_prompt": parse_prompt,
-    "match_entities": match_entities,
-    "retrieve_memory": retrieve_memory,
-    "generate_chunk": generate_chunk,
-    "update_memory": update_memory,
-    "direct": direct,
-    "merge_video": merge_video,
+    "parse_prompt": going_on(parse_prompt),
+    "match_entities": going_on(match_entities),
+    "retrieve_memory": going_on(retrieve_memory),
+    "generate_chunk": going_on(generate_chunk),
+    "update_memory": going_on(update_memory),
+    "await_prompt": going_on(await_prompt),
+    "direct": going_on(direct),
+    "merge_video": going_on(merge_video),
 }
 EDGES = (
     (START, "open_video"),
@@ -81,9 +83,10 @@ def _builder(config: RunConfig, write: Write | None = None) -> StateGraph[Memree
         builder.add_node(name, bind(node, config, write))
     for source, target in EDGES:
         builder.add_edge(source, target)
-    builder.add_conditional_edges("open_video", after_open_video)
+    builder.add_conditional_edges("open_video", following, ["parse_prompt", "await_prompt", "direct"])
     builder.add_conditional_edges("direct", after_direct)
-    builder.add_conditional_edges("update_memory", after_update_memory)
+    builder.add_conditional_edges("update_memory", following)
+    builder.add_conditional_edges("await_prompt", following, ["parse_prompt", "merge_video"])
     return builder
 
 

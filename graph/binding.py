@@ -15,6 +15,7 @@ from langgraph.runtime import Runtime
 
 from memreel.configs.schema import RunConfig
 from memreel.graph.context import RunContext
+from memreel.graph.fork import branched
 from memreel.graph.live import live_session
 from memreel.graph.session import Session
 from memreel.graph.state import MemreelState
@@ -47,6 +48,20 @@ def bind(node: Node, config: RunConfig, write: Write | None = None) -> Node:
         return node(state, runtime.override(context=context))
 
     return bound
+
+
+def going_on(node: Node) -> Node:
+    """Return ``node`` for states of a run under way: one that its run has left behind goes on in a fork.
+
+    A fork has a folder and a ``video_id`` of its own, which are then the state's.
+    """
+
+    @functools.wraps(node)
+    def moved(state: MemreelState, runtime: Runtime[RunContext]) -> MemreelState:
+        branch = branched(run_path(runtime.context, state["video_id"]), state)
+        return {**branch, **node({**state, **branch}, runtime)}
+
+    return moved
 
 
 def run_path(context: RunContext, video_id: str) -> Path:

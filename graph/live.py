@@ -32,7 +32,7 @@ def live_session(path: Path, state: MemreelState, config: Callable[[], RunConfig
         return restore_session(path, state, config())
     if session.id != state["session_id"]:
         raise StoreError(f"{path}: another run has started in this folder; give each run a video_id of its own")
-    if session.stream.index != state["index"]:  # somebody went back: to a checkpoint, or by a rewind
+    if session.stream.index != state["index"]:  # a rewind on the spot; the graph forks instead
         session.abort("rewound")
         return restore_session(path, state, config())
     return session

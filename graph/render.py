@@ -8,6 +8,7 @@ gone on with, by another process too.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,12 +24,17 @@ from memreel.errors import StoreError
 from memreel.graph.assembly import build_graph
 from memreel.graph.binding import run_path
 from memreel.graph.context import RunContext
+from memreel.graph.inbox import lines_after
 from memreel.graph.same import made_by, require_same
 from memreel.graph.session import Session, open_session
+from memreel.graph.state import MemreelInput
 from memreel.model.protocol import Pictures
 from memreel.output.report import write_report
 from memreel.output.run_folder import RunFolder
 from memreel.script import Script, check_prompts, read_scripts
+
+PAUSE, GLANCE = 0.25, 0.01
+"""Seconds between two "waiting" events of a stream that waits for a prompt, and between two looks into its inbox."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,12 @@ class GeneratedChunk:
 
 
 def render(
-    script: Script, out: str | Path = "runs", config: RunConfig | str | None = None, *, resume: bool = False
+    script: Script,
+    out: str | Path = "runs",
+    config: RunConfig | str | None = None,
+    *,
+    resume: bool = False,
+    live: bool = False,
 ) -> Iterator[Rendered]:
     """Make one video in ``out/<video id>``, yielding every event as it happens.
 
@@ -65,6 +76,8 @@ def render(
         out: folder in which the run folder is made.
         config: a `RunConfig`, the name of a preset or file, or ``None`` for the default preset.
         resume: go on after the last finished chunk of an unfinished run; otherwise what lies in the folder is replaced.
+        live: wait for prompts in the run's inbox (see `memreel.graph.inbox`) instead of ending, until it is told to
+            end; meanwhile events of type "waiting" come, which are not in the log.
 
     Raises:
         UserError: the configuration is wrong, the folder cannot be written, another process makes this video, or the
@@ -78,32 +91,42 @@ def render(
         earlier.abort("replaced")
     held = RunFolder(path).hold()
     try:
-        yield from _rendered(script, RunFolder(path), settings, resume)
+        yield from _rendered(script, RunFolder(path), settings, resume, live)
     except sqlite3.Error as error:
         raise StoreError(f"{RunFolder(path).checkpoints}: {error}") from error
     finally:
         held.release()
 
 
-def _rendered(script: Script, folder: RunFolder, config: RunConfig, resume: bool) -> Iterator[Rendered]:
+def _rendered(script: Script, folder: RunFolder, config: RunConfig, resume: bool, live: bool) -> Iterator[Rendered]:
     going_on = resume and _has_chunks(script, folder, config)
     if not going_on:
         RunFolder.create(folder.path)
+    given: MemreelInput | None = {"prompts": list(script.prompts), "video_id": script.video_id, "live": live}
+    thread = _thread(script)
+    last = ""
     with SqliteSaver.from_conn_string(str(folder.checkpoints)) as saver:
-        events = build_graph(config, saver).stream(
-            None if going_on else {"prompts": list(script.prompts), "video_id": script.video_id},
-            _thread(script),
-            context=RunContext(out=str(folder.path.parent)),
-            stream_mode="custom",
-            durability="sync",  # a node begins when the state before it is on the disk
-        )
+        graph = build_graph(config, saver)
         session: Session | None = None
-        last = ""
         try:
-            with closing(events):  # type: ignore[type-var]
-                for event in events:
-                    session, last = session or open_session(folder.path), event["type"]
-                    yield Rendered(script.video_id, event, _pictures(session, event))
+            while True:
+                events = graph.stream(
+                    None if going_on else given,
+                    thread,
+                    context=RunContext(out=str(folder.path.parent)),
+                    stream_mode="custom",
+                    durability="sync",  # a node begins when the state before it is on the disk
+                )
+                with closing(events):  # type: ignore[type-var]
+                    for event in events:
+                        session, last = session or open_session(folder.path), event["type"]
+                        yield Rendered(script.video_id, event, _pictures(session, event))
+                session, going_on = session or open_session(folder.path), True
+                found = graph.get_state(thread)
+                if not found.interrupts:
+                    break
+                for _ in _waiting(folder, found.values["taken"]):
+                    yield Rendered(script.video_id, {"type": "waiting", **found.interrupts[0].value}, None)
         finally:
             if session is not None:
                 session.abort("stopped")
@@ -111,6 +134,16 @@ def _rendered(script: Script, folder: RunFolder, config: RunConfig, resume: bool
         write_report(folder)
         *_, done = folder.read_events()
         yield Rendered(script.video_id, done, None)
+
+
+def _waiting(folder: RunFolder, taken: int) -> Iterator[None]:
+    """Yield now and then, so that whoever watches can stop, until something is in the inbox."""
+    since = float("-inf")
+    while not lines_after(folder, taken):
+        if time.monotonic() - since >= PAUSE:
+            since = time.monotonic()
+            yield
+        time.sleep(GLANCE)
 
 
 def _thread(script: Script) -> RunnableConfig:

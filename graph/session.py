@@ -14,6 +14,7 @@ the one that belongs to a state. As a context manager a session ends when the bl
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import time
 import uuid
@@ -87,6 +88,7 @@ class Session:
         self.stream = model.open(config.seed)
         self.logged = 0
         """Lines of the event log so far."""
+        self._log = hashlib.sha256()
         self.write: Callable[[Event], None] | None = None
         """Where events go besides the log: LangGraph's custom stream while a node runs."""
         self.chunk: Chunk | None = None
@@ -158,6 +160,13 @@ class Session:
         """
         log, index, frames = log_of(self.folder), state["index"], state["bank"]["frames"]
         with self._timed("restore"):
+            lines = self.folder.log_lines(state["logged"])
+            self._log = hashlib.sha256(b"".join(lines))
+            if self._log.hexdigest() != state["log"]:
+                raise StoreError(
+                    f"{self.folder.events} is not the log that the state belongs to: it was changed, "
+                    "or the run was gone on with from an earlier state"
+                )
             self.folder.keep_events(state["logged"])
             self.logged = state["logged"]
             for event in self.folder.read_events():
@@ -173,14 +182,18 @@ class Session:
 
     def emit(self, event: Event) -> None:
         """Append ``event`` to the run's log and send it to whoever watches."""
-        self.folder.append_event(event)
+        self._log.update(self.folder.append_event(event))
         self.logged += 1
         self._show(event)
 
-    def opening(self, video_id: str, prompts: Sequence[str]) -> MemreelState:
+    def opening(self, video_id: str, prompts: Sequence[str], live: bool = False) -> MemreelState:
         """Return the state of a video before its first prompt."""
         directed = self.config.agent.profile == "agent"
-        return before_first_prompt(video_id, prompts, self.id, self.logged, directed)
+        return {**before_first_prompt(video_id, prompts, self.id, directed, live), **self.stands()}
+
+    def stands(self) -> MemreelState:
+        """Return the state's keys that say what is logged by now."""
+        return {"logged": self.logged, "log": self._log.hexdigest()}
 
     def parse(self, state: MemreelState) -> MemreelState:
         """Move on to the next prompt and read it: who and what is in it, not yet who is who.
@@ -232,7 +245,7 @@ class Session:
         }
         event |= {key: reading[key] for key in ("notes", "calls") if reading[key]}
         self.emit(event)
-        return {"bank": bank, "text": text, "logged": self.logged}
+        return {"bank": bank, "text": text, **self.stands()}
 
     def generate(self, state: MemreelState) -> MemreelState:
         """Generate the next chunk under the state's text and memory; write its latents and its pictures.
@@ -299,8 +312,14 @@ class Session:
         }
         if kept is not None and kept in bank["frames"]:
             event["kept_scores"] = bank["frames"][kept]["entity_scores"]
+        pushed = dict(state["pushed"])
+        if (push := pushed.pop(str(state["prompt_id"]), None)) is not None:
+            event["pushed"] = {
+                "chunks": event["index"] - push["index"],
+                "seconds": round(time.time() - push["at"], 3),
+            }
         self.emit(event)
-        return {"bank": bank, "evicted": None, "logged": self.logged}
+        return {"bank": bank, "pushed": pushed, "evicted": None, **self.stands()}
 
     def close_prompt(self, state: MemreelState) -> MemreelState:
         """Record the memory that the current prompt ends with."""

@@ -77,10 +77,21 @@ class DirectorRecord(TypedDict):
 
 
 class MemreelInput(TypedDict):
-    """What a caller gives: the prompts in order, and the name of the run folder if it should not be derived."""
+    """What a caller gives: the prompts in order, and the name of the run folder if it should not be derived.
+
+    A ``live`` stream may begin with no prompts, and waits for more when it has shown them.
+    """
 
     prompts: list[str]
     video_id: NotRequired[str]
+    live: NotRequired[bool]
+
+
+class PushRecord(TypedDict):
+    """When a prompt was pushed: by the clock, in seconds, and by the chunks that were finished then."""
+
+    at: float
+    index: int
 
 
 class MemreelState(TypedDict, total=False):
@@ -103,6 +114,10 @@ class MemreelState(TypedDict, total=False):
         attended: ids of the memory frames that the last chunk attended to.
         evicted: the chunk that the last one pushed out of the window and the bank has not looked at yet, or ``None``.
         logged: lines of the run's event log that this state accounts for.
+        log: checksum of those lines: a state belongs to the run that wrote them and to none that branched off.
+        live: whether the stream waits for prompts instead of ending.
+        taken: lines of its inbox that are part of ``prompts`` by now.
+        pushed: for prompts that came in by push and have no chunk yet, by number, when they were pushed.
         director: the director's record where a chat model steers (``agent.profile``), else ``None``.
         video: path of the finished video.
     """
@@ -123,14 +138,18 @@ class MemreelState(TypedDict, total=False):
     attended: list[str]
     evicted: ChunkRef | None
     logged: int
+    log: str
+    live: bool
+    taken: int
+    pushed: dict[str, PushRecord]
     director: DirectorRecord | None
     video: str
 
 
 def before_first_prompt(
-    video_id: str, prompts: Sequence[str], session_id: str, logged: int, directed: bool
+    video_id: str, prompts: Sequence[str], session_id: str, directed: bool, live: bool = False
 ) -> MemreelState:
-    """Return the state of a video before its first prompt; ``directed`` if a director is to steer."""
+    """Return the state of a video before its first prompt and event; ``directed`` if a director is to steer."""
     director: DirectorRecord = {
         "calls": 0,
         "chunks": 0,
@@ -158,7 +177,11 @@ def before_first_prompt(
         "window": [],
         "attended": [],
         "evicted": None,
-        "logged": logged,
+        "logged": 0,
+        "log": "",
+        "live": live,
+        "taken": 0,
+        "pushed": {},
         "director": director if directed else None,
         "video": "",
     }

@@ -157,8 +157,7 @@ class Bank:
         Raises:
             UserError: the prompt was never registered.
         """
-        record: PromptRecord = {**_prompt(bank, prompt_id), "memory": list(bank["memory"])}
-        return {**bank, "prompts": {**bank["prompts"], str(prompt_id): record}}
+        return closed_prompt(bank, prompt_id)
 
     def _check_memory(self, bank: BankState) -> None:
         """Refuse a memory that only an edit of the state can have made."""
@@ -170,6 +169,12 @@ class Bank:
         for name in bank["memory"]:
             if name not in bank["frames"]:
                 raise UserError(f"the bank's memory lists '{name}', which is none of its frames: take it out")
+
+
+def closed_prompt(bank: BankState, prompt_id: int) -> BankState:
+    """Return ``bank`` with the memory recorded that a prompt ends with; see `Bank.close_prompt`."""
+    record: PromptRecord = {**_prompt(bank, prompt_id), "memory": list(bank["memory"])}
+    return {**bank, "prompts": {**bank["prompts"], str(prompt_id): record}}
 
 
 def _record(name: str, best: Appraisal, prompt_id: int, chunk_id: int, index: int) -> Frame:

@@ -26,11 +26,6 @@ def direct(state: MemreelState, runtime: Runtime[RunContext]) -> MemreelState:
         return Director(session.reader.chat, session.config).act(session, state)
 
 
-def after_open_video(state: MemreelState) -> Literal["parse_prompt", "direct"]:
-    """Say who steers: the script's order, or the director."""
-    return "parse_prompt" if state.get("director") is None else "direct"
-
-
 def after_direct(state: MemreelState) -> Literal["direct", "generate_chunk", "merge_video"]:
     """Say what the director wants next."""
     record = state["director"]

@@ -23,13 +23,18 @@ def open_video(state: MemreelState, runtime: Runtime[RunContext]) -> MemreelStat
     Raises:
         UserError: the prompts, the video's id or the configuration are wrong, or the folder cannot be written.
     """
-    prompts = check_prompts(state.get("prompts", []), "input")
+    live = bool(state.get("live"))
+    given = state.get("prompts", [])
+    prompts = () if live and not given else check_prompts(given, "input")
     video_id = state.get("video_id") or _derived_id(runtime)
     if not isinstance(video_id, str) or video_id != slug(video_id):
         raise UserError(f"video_id {video_id!r} does not do as a folder name; use '{slug(str(video_id))}'")
+    config = runtime.context.run_config()
+    if live and config.agent.profile == "agent":
+        raise UserError("a live stream is steered by its prompts, not by a director: set agent.profile=per_prompt")
     path = run_path(runtime.context, video_id)
-    session = Session.start(path, video_id, prompts, runtime.context.run_config(), runtime.stream_writer)
-    opening = session.opening(video_id, prompts)
+    session = Session.start(path, video_id, prompts, config, runtime.stream_writer)
+    opening = session.opening(video_id, prompts, live)
     if opening["director"] is not None:  # who may want to go back to the very beginning
         keep_state(session.folder, opening)
     return opening

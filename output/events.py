@@ -62,7 +62,8 @@ class ChunkEvent(TypedDict):
     """A chunk is done: what it attended to, what left the window, what the bank kept of that, and what it cost.
 
     ``evicted`` is the index of the chunk that left; ``memory`` the frame ids attended, ``memory_next`` those of the
-    next chunk; ``kept_scores`` the kept frame's score per global ID.
+    next chunk; ``kept_scores`` the kept frame's score per global ID. The first chunk of a prompt that was pushed into a
+    live stream says how long that took, in chunks and seconds.
     """
 
     type: Literal["chunk"]
@@ -72,6 +73,7 @@ class ChunkEvent(TypedDict):
     evicted: int | None
     kept_frame: str | None
     kept_scores: NotRequired[dict[str, float]]
+    pushed: NotRequired[dict[str, float]]
     memory: list[str]
     memory_next: list[str]
     seconds: dict[str, float]

@@ -19,7 +19,7 @@ import numpy as np
 
 from memreel.errors import StoreError
 from memreel.output.durable import part_of, write_whole
-from memreel.output.video import Chapter, Piece, Pictures, assemble, check_size, encode, h264_encoder
+from memreel.output.video import Chapter, Pictures, Piece, assemble, check_size, encode, h264_encoder
 
 SEAL = b"free"
 """Kind of the box that ends a piece's file, with its checksum; players pass over it."""

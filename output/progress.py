@@ -32,9 +32,9 @@ class RunProgress:
     """Shows one video's making; `update` with each event, inside a ``with`` block."""
 
     def __init__(
-        self, console: Console, video_id: str, prompts: int, clock: Callable[[], float] = time.monotonic
+        self, console: Console, video_id: str, prompts: int | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Prepare the display of a video of so many prompts; nothing is shown before the block is entered."""
+        """Prepare the display of a video of so many prompts, ``None`` if it is live; nothing is shown yet."""
         self.console = console
         self.video_id = video_id
         self.prompts = prompts
@@ -48,6 +48,7 @@ class RunProgress:
         self._prompt: Event = {}
         self._chunk: Event = {}
         self._names: dict[int, str] = {}
+        self._waiting = False
         self._live = Live(get_renderable=self.render, console=console, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> RunProgress:
@@ -55,7 +56,7 @@ class RunProgress:
         if self.console.is_terminal:
             self._live.start()
         else:
-            self._line(f"{self.video_id}: {self.prompts} prompts, loading")
+            self._line(f"{self.video_id}: {'live' if self.prompts is None else f'{self.prompts} prompts'}, loading")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -72,9 +73,21 @@ class RunProgress:
                 self._prompt_begins(event)
             case "chunk":
                 self._chunk_done(event)
+            case "waiting" if not self._waiting:
+                self._waiting = True
+                if not self.console.is_terminal:
+                    self._line(f"{self.video_id}: waiting for a prompt after {self.chunks} chunks")
 
     def catch_up(self, events: Iterable[Event]) -> None:
         """Take the events of the part of the run that an earlier process made."""
+        self.recall(events)
+        self._earlier = self.chunks
+        self._first_chunk = self._clock()
+        if self.chunks and not self.console.is_terminal:
+            self._line(f"{self.video_id}: goes on after chunk {self.chunks}/{self.total or '?'}")
+
+    def recall(self, events: Iterable[Event]) -> None:
+        """Take the events so far, without a word."""
         for event in events:
             match event.get("type"):
                 case "run":
@@ -83,16 +96,12 @@ class RunProgress:
                     self._enter(event)
                 case "chunk":
                     self._chunk, self.chunks = event, int(event["index"]) + 1
-        self._earlier = self.chunks
-        self._first_chunk = self._clock()
-        if self.chunks and not self.console.is_terminal:
-            self._line(f"{self.video_id}: goes on after chunk {self.chunks}/{self.total or '?'}")
 
     @property
     def total(self) -> int | None:
         """Chunks of the whole video, once it is known."""
         each = self._run.get("chunks_per_prompt")
-        return self.prompts * int(each) if each else None
+        return self.prompts * int(each) if each and self.prompts is not None else None
 
     @property
     def pictures_per_second(self) -> float | None:
@@ -126,25 +135,31 @@ class RunProgress:
         rows.add_column(style="dim", no_wrap=True)
         rows.add_column(overflow="fold")
         if self._prompt:
-            number = f"{self._prompt['prompt_id']}/{self.prompts}"
+            number = self._number(self._prompt)
             chunk = f"{self._chunk['chunk_id']}" if self._in_prompt() else "0"
             each = self._run.get("chunks_per_prompt", "?")
             rows.add_row("prompt", Text(f"{number}  {self._prompt['prompt']}"))
             rows.add_row("chunk", Text(f"{chunk}/{each}"))
             rows.add_row("cast", self._cast() or Text("nobody", style="dim"))
             rows.add_row("memory", Text(", ".join(self._memory()) or "none yet", style="" if self._memory() else "dim"))
+            if self._waiting:
+                rows.add_row("", Text("waiting for a prompt", style="bold"))
         else:
             rows.add_row("", Text(f"loading the model … {self._clock() - self._began:.0f} s", style="dim"))
         return Group(head, rows)
 
+    def _number(self, event: Event) -> str:
+        return f"{event['prompt_id']}" + (f"/{self.prompts}" if self.prompts is not None else "")
+
     def _prompt_begins(self, event: Event) -> None:
         self._enter(event)
+        self._waiting = False
         if self._first_chunk is None:
             self._first_chunk = self._clock()
         if not self.console.is_terminal:
             cast = ", ".join(f"{e['entity']} #{e['global_id']}" for e in event.get("entities", [])) or "nobody"
             memory = ", ".join(event.get("memory", [])) or "none"
-            self._line(f"{self.video_id}: prompt {event['prompt_id']}/{self.prompts}: cast {cast}; memory {memory}")
+            self._line(f"{self.video_id}: prompt {self._number(event)}: cast {cast}; memory {memory}")
 
     def _enter(self, event: Event) -> None:
         self._prompt = event
@@ -157,7 +172,7 @@ class RunProgress:
         self._last_chunk = self._clock()
         each = self._run.get("chunks_per_prompt")
         if not self.console.is_terminal and event["chunk_id"] == each:
-            self._line(f"{self.video_id}: prompt {event['prompt_id']}/{self.prompts}: done, {self._rate_line()}")
+            self._line(f"{self.video_id}: prompt {self._number(event)}: done, {self._rate_line()}")
 
     def _rate_line(self) -> str:
         total, rate, left = self.total, self.pictures_per_second, self.seconds_left

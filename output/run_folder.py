@@ -6,6 +6,7 @@ log grows by whole lines; a lock keeps a second process out. This module does no
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -39,6 +40,8 @@ class RunFolder:
         self.checkpoints = path / "state.sqlite"
         self.film = GrowingPaths(self.video, path / "live.mp4", self.stream / "video", path / "live.m3u8")
         """The video while it grows; see `memreel.output.growing`."""
+        self.forks = path / "forks.jsonl"
+        self.inbox = path / "inbox.jsonl"
         self.lock = path / ".lock"
 
     @classmethod
@@ -131,6 +134,8 @@ class RunFolder:
             self.llm_agent,
             self.report,
             self.run,
+            self.forks,
+            self.inbox,
             *self.path.glob(f"{self.checkpoints.name}*"),
             *self.path.glob(f".*{PART}"),
         ):
@@ -173,8 +178,8 @@ class RunFolder:
         except ValueError as error:
             raise StoreError(f"{path} is damaged: {error}") from error
 
-    def append_event(self, event: dict[str, Any]) -> None:
-        """Add one line to the event log; it is on the disk then.
+    def append_event(self, event: dict[str, Any]) -> bytes:
+        """Add one line to the event log and return it; it is on the disk then.
 
         Raises:
             StoreError: the line could not be written.
@@ -187,6 +192,7 @@ class RunFolder:
                 os.fsync(file.fileno())
         except OSError as error:
             raise StoreError(f"cannot write {self.events}: {error.strerror or error}") from error
+        return line
 
     def keep_events(self, count: int) -> None:
         """Cut the event log after its first ``count`` lines.
@@ -194,15 +200,31 @@ class RunFolder:
         Raises:
             StoreError: it has fewer, or cannot be read or written.
         """
+        kept = b"".join(self.log_lines(count))
+        if self.events.stat().st_size > len(kept):
+            write_whole(self.events, kept)
+
+    def log_lines(self, count: int) -> list[bytes]:
+        """Return the event log's first ``count`` lines as they stand there.
+
+        Raises:
+            StoreError: it has fewer, or cannot be read.
+        """
         try:
-            lines = self.events.read_bytes().splitlines(keepends=True)
+            lines = self.events.read_bytes().splitlines(keepends=True)[:count]
         except OSError as error:
             raise StoreError(f"cannot read {self.events}: {error.strerror or error}") from error
-        kept = lines[:count]
-        if len(kept) < count or not all(line.endswith(b"\n") for line in kept):
+        if len(lines) < count or not all(line.endswith(b"\n") for line in lines):
             raise StoreError(f"{self.events} is damaged: it has lost lines, of {count} there should be")
-        if len(lines) > count:
-            write_whole(self.events, b"".join(kept))
+        return lines
+
+    def log_digest(self, count: int) -> str:
+        """Return the checksum of the event log's first ``count`` lines.
+
+        Raises:
+            StoreError: it has fewer, or cannot be read.
+        """
+        return hashlib.sha256(b"".join(self.log_lines(count))).hexdigest()
 
     def read_events(self) -> Iterator[Event]:
         """Yield the log's events in order; a last line that a killed run left unfinished is passed over.

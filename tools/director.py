@@ -157,7 +157,7 @@ class Director:
             record["unlogged"] = event
         else:
             session.emit(event)
-            stage.state["logged"] = session.logged
+            stage.state.update(session.stands())
         changed = {key: value for key, value in stage.state.items() if state.get(key) is not value}
         update: MemreelState = {**changed, "director": record}  # type: ignore[typeddict-item]
         return update

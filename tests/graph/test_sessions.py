@@ -98,22 +98,6 @@ def test_a_restart_before_the_first_chunk_loses_nothing(
 
 
 @pytest.mark.usefixtures("small_model")
-def test_an_earlier_checkpoint_is_gone_on_from_on_the_stream_as_it_stood_then(settings: Settings, runs: Path) -> None:
-    film, straight = Stepped(settings(), runs), Stepped(settings(), runs, "straight")
-    film.begin(MIA)
-    film.step(3)
-    earlier = next(s for s in film.graph.get_state_history(film.thread) if s.values.get("index") == 1)
-    film.graph.invoke(None, earlier.config, context=film.context)
-    film.finish()
-    straight.begin(MIA, video_id="straight")
-    straight.finish()
-    for name in ("video.mp4", "memory_bank.json"):
-        assert (runs / "film" / name).read_bytes() == (runs / "straight" / name).read_bytes()
-    chunks = [event["index"] for event in RunFolder(runs / "film").read_events() if event["type"] == "chunk"]
-    assert chunks == [0, 1, 2, 3]
-
-
-@pytest.mark.usefixtures("small_model")
 def test_a_run_whose_folder_was_taken_over_stops_and_the_other_goes_on(settings: Settings, runs: Path) -> None:
     first, second = Stepped(settings(), runs, "a"), Stepped(settings(), runs, "b")
     first.begin(MIA)

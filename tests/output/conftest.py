@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from memreel.output.growing import GrowingVideo
 from memreel.output.report import write_report
 from memreel.output.run_folder import RunFolder
-from memreel.output.growing import GrowingVideo
 
 WIDTH, HEIGHT, FPS = 192, 112, 16
 CHUNK = 12
