@@ -82,7 +82,7 @@ def test_the_settings_an_assistant_shows_are_described(client: SyncLangGraphClie
     fields = (schemas.get("context_schema") or {})["properties"]
     assert fields.keys() == RunContext.model_fields.keys()
     assert all(field["description"] for field in fields.values())
-    assert (schemas.get("input_schema") or {})["properties"].keys() == {"prompts", "video_id"}
+    assert (schemas.get("input_schema") or {})["properties"].keys() == {"prompts", "video_id", "live"}
     assert "bank" in (schemas.get("state_schema") or {})["properties"]
 
 
