@@ -87,7 +87,7 @@ def fit(name: str, model: Model, request: ClipRequest) -> Fitted:
     if model.offer(request.quality) is not model.quality.get(request.quality):
         notes.append(f"no {request.quality} quality on offer, {offer.model} is used")
     if not model.seed:
-        notes.append("takes no seed: a second take of the same prompt will differ")
+        notes.append("takes no seed")
     opened = [(reference.tag, _still(where, reference.path, model, notes)) for reference in wanted]
     painting = None
     if painter:
@@ -168,17 +168,22 @@ def _prompt(model: Model, request: ClipRequest, references: tuple[Reference, ...
         for number, reference in enumerate(references):
             text, count = re.subn(rf"@{reference.tag}\b", f"<IMAGE_REF_{number}>", text)
             if not count:
-                text = _added(text, f"<IMAGE_REF_{number}> shows {reference.caption}.", model.prompt_units)
+                text = _added(text, f"<IMAGE_REF_{number}> shows {_bare(reference)}.", model.prompt_units)
     for reference in request.references:
-        text = re.sub(rf"@{reference.tag}\b", lambda _, words=reference.caption: words, text)  # type: ignore[misc]
+        text = re.sub(rf"@{reference.tag}\b", lambda _, words=_bare(reference): words, text)  # type: ignore[misc]
     return text
 
 
 def _with_captions(prompt: str, references: tuple[Reference, ...], limit: int) -> str:
     for reference in references:
         if not re.search(rf"@{reference.tag}\b", prompt):
-            prompt = _added(prompt, f"@{reference.tag} is {reference.caption}.", limit)
+            prompt = _added(prompt, f"@{reference.tag} is {_bare(reference)}.", limit)
     return prompt
+
+
+def _bare(reference: Reference) -> str:
+    """Return a caption as part of a sentence."""
+    return reference.caption.strip().rstrip(".")
 
 
 def _added(prompt: str, sentence: str, limit: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from memreel.errors import ModelError, UserError
 from memreel.film.clips.hosted import HostedModel, Office
-from memreel.film.clips.ledger import Books, Ledger
+from memreel.film.clips.ledger import Books, BudgetError, Ledger
 from memreel.film.clips.making import KeyMissing
 from memreel.film.clips.patience import Breaker, Patience
 from memreel.film.clips.protocol import Capabilities, Clip, ClipRequest, Cost, Emit
@@ -158,7 +158,7 @@ class Router:
         """Make the clip with the first model that can, and return it.
 
         Raises:
-            UserError: no model can serve the request, has a key, and is within the budget.
+            UserError: no model can serve the request, or has a key; `BudgetError` if it is the budget for all of them.
             ModelError: all that were asked failed; the message has each one's reason.
             StoreError: the folder cannot be written.
         """
@@ -179,7 +179,7 @@ class Router:
                         {"type": "clip_failover", "key": request.key, "model": model.name}
                         | {"to": ranked[place + 1][0].name, "reason": str(error)}
                     )
-        if len(failed) == 1:
+        if len(failed) == 1 or all(isinstance(error, BudgetError) for error in failed):
             raise failed[0]
         reasons = "; ".join(str(error) for error in failed)
         asked = [error for error in failed if isinstance(error, ModelError)]

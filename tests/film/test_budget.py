@@ -55,6 +55,14 @@ def test_a_clip_that_does_not_fit_into_the_budget_is_not_sent(runway: ProviderSe
     assert router.ledger(tmp_path).left == pytest.approx(0.04)
 
 
+def test_a_budget_that_is_too_small_for_everybody_is_said_once(
+    runway: ProviderServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "key_google")
+    with pytest.raises(BudgetError, match=r"^clip s01a1 with omni-1\.2 needs 0\.29 USD[^;]*$"):
+        hosted("auto", 0.1, QUICK).generate(WISH, tmp_path, silent)
+
+
 def test_a_finished_clip_is_not_paid_for_again(runway: ProviderServer, tmp_path: Path) -> None:
     first = hosted("runway", 1.0, QUICK).generate(WISH, tmp_path, silent)
     again = hosted("runway", 1.0, QUICK).generate(WISH, tmp_path, silent)

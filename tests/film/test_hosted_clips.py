@@ -65,7 +65,7 @@ def look(tmp_path: Path) -> tuple[Reference, ...]:
     for name, colour in (("Nora", "red"), ("Ethan", "blue")):
         path = tmp_path / f"{name}.png"
         Image.new("RGB", (96, 64), colour).save(path)
-        found.append(Reference(path, name, f"{name}, dressed in {colour}"))
+        found.append(Reference(path, name, f"{name}, dressed in {colour}" + "." * (name == "Nora")))
     return tuple(found)
 
 
