@@ -169,9 +169,8 @@ def _prompt(model: Model, request: ClipRequest, references: tuple[Reference, ...
             text, count = re.subn(rf"@{reference.tag}\b", f"<IMAGE_REF_{number}>", text)
             if not count:
                 text = _added(text, f"<IMAGE_REF_{number}> shows {_bare(reference)}.", model.prompt_units)
-    for reference in request.references:
-        text = re.sub(rf"@{reference.tag}\b", lambda _, words=_bare(reference): words, text)  # type: ignore[misc]
-    return text
+    words = {reference.tag: _bare(reference) for reference in request.references}
+    return re.sub(r"@(\w+)", lambda found: words.get(found[1], found[0]), text)
 
 
 def _with_captions(prompt: str, references: tuple[Reference, ...], limit: int) -> str:
