@@ -529,3 +529,77 @@ def test_a_dry_run_says_routes_and_costs_and_sends_nothing(
 def test_an_unknown_model_is_suggested() -> None:
     with pytest.raises(UserError, match="did you mean 'runway'"):
         hosted("runwai")
+
+
+# --- first and last frames ---
+
+
+def test_google_continues_a_first_frame(
+    google: ProviderServer, tmp_path: Path, log: Log, look: tuple[Reference, ...]
+) -> None:
+    wish = replace(WISH, first_frame=look[1].path, references=look[:1], last_frame=look[0].path)
+    clip = hosted("omni-1.2", None, QUICK).generate(wish, tmp_path, log.append)
+    [(_, asked)] = google.asked
+    assert asked["generation_config"] == {"video_config": {"task": "image_to_video"}}
+    [picture, text] = asked["input"][0]["content"]
+    assert base64.b64decode(picture["data"]) == look[1].path.read_bytes()
+    assert text["text"] == WISH.prompt
+    assert "last frame not used: not supported" in clip.notes
+
+
+def test_veo_takes_a_first_and_a_last_frame(
+    vertex: ProviderServer, tmp_path: Path, log: Log, look: tuple[Reference, ...]
+) -> None:
+    wish = replace(WISH, first_frame=look[0].path, last_frame=look[1].path)
+    hosted("veo-3.1", None, QUICK).generate(wish, tmp_path, log.append)
+    instance = vertex.asked[0][1]["instances"][0]
+    sent = [base64.b64decode(instance[name]["bytesBase64Encoded"]) for name in ("image", "lastFrame")]
+    assert sent == [look[0].path.read_bytes(), look[1].path.read_bytes()]
+    assert "referenceImages" not in instance
+
+
+# --- interrupted and gone on with ---
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [("gen4.5", "painting"), ("gen4.5", "clip"), ("omni-1.2", "clip"), ("omni-1.1", "clip")],
+)
+def test_what_was_interrupted_is_gone_on_with_where_it_stood(
+    runway: ProviderServer,
+    google: ProviderServer,
+    tmp_path: Path,
+    log: Log,
+    look: tuple[Reference, ...],
+    name: str,
+    step: str,
+) -> None:
+    wish = replace(WISH, references=look)
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["type"] == "clip_task" and event["step"] == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hosted(name, 1.0, QUICK).generate(wish, tmp_path, stop)
+    begun = len(runway.tasks) + len(google.tasks)
+    router = hosted(name, 1.0, QUICK)
+    clip = router.generate(wish, tmp_path, log.append)
+    assert examine(clip.path).pictures == 96
+    assert {event["step"] for event in log.of("clip_resumed")} >= {step}
+    assert len(runway.tasks) + len(google.tasks) == begun + (step == "painting")  # the clip itself was not begun then
+    assert clip.cost.usd == pytest.approx(runway.charged or google.charged, rel=0.02) == router.ledger(tmp_path).counted
+
+
+def test_a_task_that_was_paid_for_goes_before_the_rules(
+    runway: ProviderServer, google: ProviderServer, tmp_path: Path, log: Log
+) -> None:
+    def stop(event: dict[str, Any]) -> None:
+        if event["type"] == "clip_task":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hosted("runway", None, QUICK).generate(WISH, tmp_path, stop)
+    clip = hosted("auto", None, QUICK).generate(WISH, tmp_path, log.append)
+    assert (clip.provider, clip.task_id) == ("runway", "task1")
+    assert not google.asked
