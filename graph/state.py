@@ -8,8 +8,9 @@ its event log; what grows is only the bank (bounded per entity) and one record a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from memreel.agent.reading import ChatCall, ParsedEntity
@@ -82,9 +83,19 @@ class MemreelInput(TypedDict):
     A ``live`` stream may begin with no prompts, and waits for more when it has shown them.
     """
 
-    prompts: list[str]
-    video_id: NotRequired[str]
-    live: NotRequired[bool]
+    prompts: Annotated[
+        list[str],
+        Field(
+            description="The script: one text for each scene of about ten seconds, in order. Describe people and "
+            "things where they first appear; call them by name from then on."
+        ),
+    ]
+    video_id: NotRequired[
+        Annotated[str, Field(description="Name of the run folder: letters, digits, hyphens; derived if left out.")]
+    ]
+    live: NotRequired[
+        Annotated[bool, Field(description="Wait for further prompts when those given were shown, instead of ending.")]
+    ]
 
 
 class PushRecord(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import os
@@ -20,6 +21,7 @@ from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
 from memreel.graph.context import RunContext
+from memreel.graph.latents import read_latents
 from memreel.output.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -38,9 +40,8 @@ def free_port() -> int:
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLangGraphClient]:
     """A client of a running dev server."""
     folder, port = tmp_path_factory.mktemp("studio"), free_port()
-    (folder / "langgraph.json").write_text(
-        '{"dependencies": ["."], "graphs": {"memreel": "memreel.graph.studio:graph"}}'
-    )
+    graphs = json.loads((ROOT / "langgraph.json").read_text())["graphs"]
+    (folder / "langgraph.json").write_text(json.dumps({"dependencies": ["."], "graphs": graphs}))
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("LANGCHAIN", "LANGSMITH"))}
     environment |= {"LANGSMITH_TRACING": "false", "OMP_NUM_THREADS": "1"}
     command = [str(Path(sys.executable).parent / "langgraph"), "dev", "--no-browser", "--no-reload"]
@@ -67,17 +68,18 @@ def context(runs: Path) -> Any:
     return {"out": str(runs), "chunks_per_prompt": 3}
 
 
-def test_langgraph_json_names_a_graph_without_a_checkpointer() -> None:
+def test_langgraph_json_names_graphs_without_a_checkpointer() -> None:
     spec = json.loads((ROOT / "langgraph.json").read_text())
-    module, _, name = spec["graphs"]["memreel"].partition(":")
-    graph = getattr(importlib.import_module(module), name)
-    assert isinstance(graph, CompiledStateGraph)
-    assert graph.checkpointer is None
+    for described in spec["graphs"].values():
+        module, _, name = described["path"].partition(":")
+        graph = getattr(importlib.import_module(module), name)
+        assert isinstance(graph, CompiledStateGraph)
+        assert graph.checkpointer is None
     assert (ROOT / spec["dependencies"][0] / "pyproject.toml").is_file()
 
 
 def test_the_settings_an_assistant_shows_are_described(client: SyncLangGraphClient) -> None:
-    [assistant] = client.assistants.search()
+    [assistant] = client.assistants.search(graph_id="memreel")
     schemas = client.assistants.get_schemas(assistant["assistant_id"])
     fields = (schemas.get("context_schema") or {})["properties"]
     assert fields.keys() == RunContext.model_fields.keys()
@@ -114,6 +116,64 @@ def test_a_run_stops_before_a_chunk_is_edited_and_goes_on(client: SyncLangGraphC
     folder = RunFolder(Path(final["video"]).parent)
     assert folder.finished()
     assert (final["index"], final["text"]) == (3, "Rain.")
+
+
+def test_a_fork_from_an_earlier_checkpoint_becomes_another_video(client: SyncLangGraphClient, runs: Path) -> None:
+    short = {**context(runs), "chunks_per_prompt": 2}
+    thread = client.threads.create()["thread_id"]
+    given: Any = {"prompts": [MIA]}
+    first: Any = client.runs.wait(thread, "memreel", input=given, context=short)
+    made = [latents(first["video"], index) for index in range(2)]
+    history: Any = client.threads.get_history(thread, limit=100)
+    then = next(s for s in history if s["values"].get("index") == 1 and s["next"] == ["generate_chunk"])
+    forked: Any = client.threads.update_state(
+        thread, {"text": "Rain."}, checkpoint_id=then["checkpoint"]["checkpoint_id"]
+    )
+    second: Any = client.runs.wait(
+        thread, "memreel", checkpoint_id=forked["checkpoint"]["checkpoint_id"], context=short
+    )
+    assert (second["index"], second["text"]) == (2, "Rain.")
+    assert RunFolder(Path(second["video"]).parent).finished()
+    again = [latents(second["video"], index) for index in range(2)]
+    assert again[0] == made[0]
+    assert again[1] != made[1]
+
+
+def latents(video: str, index: int) -> list[float]:
+    tensors, _ = read_latents(RunFolder(Path(video).parent), index)
+    values: list[float] = tensors.flatten().tolist()
+    return values
+
+
+def mcp(client: SyncLangGraphClient, method: str, **params: Any) -> Any:
+    """Ask the server's MCP endpoint as an MCP client does."""
+    asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    headers = {"accept": "application/json, text/event-stream"}
+    answer = httpx.post(f"{str(client.http.client.base_url).rstrip('/')}/mcp", json=asked, headers=headers, timeout=120)
+    answer.raise_for_status()
+    return answer.json()["result"]
+
+
+def test_the_mcp_endpoint_lists_tools_that_say_what_they_do(client: SyncLangGraphClient) -> None:
+    tools = {tool["name"]: tool for tool in mcp(client, "tools/list")["tools"]}
+    assert tools.keys() == {"memreel", "read_script"}
+    for tool in tools.values():
+        assert len(tool["description"]) > 100
+        assert tool["inputSchema"]["properties"]["prompts"]["description"].startswith("The script")
+
+
+def test_a_script_is_read_over_mcp_without_rendering(client: SyncLangGraphClient) -> None:
+    prompts = [MIA, TOM, "Mia waves."]
+    told = mcp(client, "tools/call", name="read_script", arguments={"prompts": prompts})
+    assert not told.get("isError")
+    read = ast.literal_eval(told["content"][0]["text"])  # the server writes Python, not JSON
+    assert [[e["global_id"] for e in one["entities"] if e["kind"] == "character"] for one in read["reading"]] == [
+        [1],
+        [2],
+        [1],
+    ]
+    assert "red hair" in read["reading"][2]["text"]
+    assert [member["name"] for member in read["cast"]] == ["Mia", "Tom"]
 
 
 def test_bad_input_is_an_error_in_memreels_words(client: SyncLangGraphClient, runs: Path) -> None:
