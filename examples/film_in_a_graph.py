@@ -37,7 +37,7 @@ def caption(state: Story) -> Story:
 
 def main(out: str = "runs/graph", config: memreel.RunConfig | str | None = None) -> tuple[str, list[int]]:
     """Run the graph; return the caption and the numbers of the chunks in the order in which they streamed by."""
-    builder = StateGraph(Story)
+    builder: Any = StateGraph(Story)
     builder.add_node("write", write)
     builder.add_node("film", memreel.as_node(config, out=out, prompts="scenes", video="film"))
     builder.add_node("caption", caption)
@@ -45,7 +45,7 @@ def main(out: str = "runs/graph", config: memreel.RunConfig | str | None = None)
     builder.add_edge("write", "film")
     builder.add_edge("film", "caption")
     builder.add_edge("caption", END)
-    graph: Any = builder.compile()
+    graph = builder.compile()
 
     chunks: list[int] = []
     said = ""
