@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from memreel.commands.batch import batch
 from memreel.commands.bench import bench
 from memreel.commands.doctor import doctor
 from memreel.commands.fork import fork, history, resume
@@ -70,7 +71,7 @@ def _options(
     pass
 
 
-for command in (run, live, push, resume, fork, history, show, report, doctor):
+for command in (run, batch, live, push, resume, fork, history, show, report, doctor):
     app.command()(command)
 app.add_typer(bench, name="bench", no_args_is_help=True)
 

@@ -112,10 +112,11 @@ def conclude(results: Sequence[dict[str, Any]], seconds: float, stop: Sequence[i
 
 def _print(result: dict[str, Any]) -> None:
     if result["status"] == "done":
-        print(
-            f"{result['id']}: {result['video_seconds']:.1f} s of video in {result['seconds']:.1f} s "
-            f"({result['ratio']:.2f}× real time)\n  {result['video']}\n  {result['report']}"
+        took = (
+            f"in {result['seconds']:.1f} s ({result['ratio']:.2f}× real time)" if result["seconds"] else "made before"
         )
+        print(f"{result['id']}: {result['video_seconds']:.1f} s of video {took}")
+        print(f"  {result['video']}\n  {result['report']}")
     else:
         print(f"{result['id']}: {result['status']}; what there is lies in {result['path']}")
 

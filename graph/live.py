@@ -53,9 +53,9 @@ def restore_session(path: Path, state: MemreelState, config: RunConfig) -> Sessi
     made = made_by(folder)
     if made is None or made["session_id"] != state["session_id"]:
         raise StoreError(f"{path}: another run has started in this folder; give each run a video_id of its own")
-    reader = prompt_reader(config.agent)
-    require_same(folder, config, reader=reader.name)
-    session = Session(folder, config, memreel.model.load(config.model), reader, anew=False)
+    reader, model = prompt_reader(config.agent), memreel.model.load(config.model)
+    require_same(folder, config, reader=reader.name, model=model)
+    session = Session(folder, config, model, reader, anew=False)
     session.id = state["session_id"]
     with session:
         session.restore(state)

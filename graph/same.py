@@ -10,8 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
+import torch
+
 from memreel.configs.schema import RunConfig
 from memreel.errors import UserError
+from memreel.model.protocol import VideoModel
 from memreel.output.events import Event
 from memreel.output.run_folder import RunFolder
 
@@ -25,10 +28,22 @@ def made_by(folder: RunFolder) -> Event | None:
     return first if first is not None and first.get("type") == "run" and "session_id" in first else None
 
 
+def made_with(model: VideoModel) -> dict[str, Any]:
+    """Return what a video's bits depend on besides its configuration: weights, device, and on a CPU the threads."""
+    kind = torch.device(model.device).type
+    threads = torch.get_num_threads() if kind == "cpu" else None
+    return {"weights": model.fingerprint(), "device": kind, "threads": threads}
+
+
 def require_same(
-    folder: RunFolder, config: RunConfig, *, prompts: Sequence[str] | None = None, reader: str | None = None
+    folder: RunFolder,
+    config: RunConfig,
+    *,
+    prompts: Sequence[str] | None = None,
+    reader: str | None = None,
+    model: VideoModel | None = None,
 ) -> None:
-    """Check that the run in ``folder``, if any, was made under ``config``, from these prompts and by this reader.
+    """Check that the run in ``folder``, if any, was made under ``config``, from these prompts, by this reader, model.
 
     Raises:
         UserError: it was not; the message names the first field that differs.
@@ -37,6 +52,8 @@ def require_same(
     if made is None:
         return
     differs = next(_differences(made, config, prompts, reader), None)
+    if differs is None and model is not None:
+        differs = next(_other_makings(made["made_with"], made_with(model)), None)
     if differs is not None:
         raise UserError(
             f"{folder.path} holds a run {differs}: continue it with what it was made by, "
@@ -57,6 +74,15 @@ def _differences(made: Event, config: RunConfig, prompts: Sequence[str] | None, 
             yield f"with {key}={_shown(before.get(key))} instead of {_shown(now.get(key))}"
     if reader is not None and made["reader"] != reader:
         yield f"whose prompts were read by {made['reader']} instead of {reader}"
+
+
+def _other_makings(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    if before["weights"] != now["weights"]:
+        yield "of other weights, exchanged since"
+    if before["device"] != now["device"]:
+        yield f"made on {before['device']}, not {now['device']} (set model.device)"
+    elif before["threads"] != now["threads"]:
+        yield f"made with {before['threads']} threads, not {now['threads']} (set OMP_NUM_THREADS={before['threads']})"
 
 
 def _flat(config: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:

@@ -34,6 +34,7 @@ from memreel.errors import MemreelError, StoreError, UserError
 from memreel.graph.ahead import LookAhead
 from memreel.graph.latents import log_of, write_latents
 from memreel.graph.record import agent_json, run_json
+from memreel.graph.same import made_with
 from memreel.graph.state import ChunkRef, MemreelState, before_first_prompt
 from memreel.memory.archive import to_json
 from memreel.memory.bank import Bank
@@ -143,6 +144,7 @@ class Session:
                 "seed": config.seed,
                 "memory_slots": config.memory.slots,
                 "config": config.model_dump(mode="json"),
+                "made_with": made_with(model),
                 "session_id": session.id,
                 "seconds": session._lap(),
             }

@@ -7,6 +7,7 @@ Wan 2.1 family; `minilm` the sentence encoder. Nothing here knows of entities, o
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,11 @@ def load(config: ModelConfig) -> VideoModel:
             f"model.name: there is no video model '{config.name}'{did_you_mean(config.name, VIDEO_MODELS)}; "
             f"known: {', '.join(VIDEO_MODELS)}"
         )
-    return _load(config.model_copy(update={"device": _device(config.device)}))
+    with _loading:  # several streams may be opened at once
+        return _load(config.model_copy(update={"device": _device(config.device)}))
+
+
+_loading = threading.Lock()
 
 
 def _device(name: str) -> str:

@@ -95,7 +95,15 @@ class SentenceEncoder:
         return unit
 
 
-@lru_cache(maxsize=2)
+_loading = threading.Lock()
+
+
 def sentence_encoder(device: str = "cpu") -> SentenceEncoder:
-    """Return this process's encoder, loading it once."""
+    """Return this process's encoder, loading it once, whichever thread asks first."""
+    with _loading:
+        return _encoder(device)
+
+
+@lru_cache(maxsize=2)
+def _encoder(device: str) -> SentenceEncoder:
     return SentenceEncoder(weights_folder(), device)

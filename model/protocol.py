@@ -176,6 +176,10 @@ class VideoModel(Protocol):
     name: str
     spec: VideoSpec
     memory_slots: int
+    device: str
+
+    def fingerprint(self) -> str:
+        """Return what tells these weights from others of the same name (see `memreel.model.fingerprint`)."""
 
     def open(self, seed: int) -> Stream:
         """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""

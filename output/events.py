@@ -32,7 +32,9 @@ class RunEvent(TypedDict):
     seed: int
     memory_slots: int
     config: dict[str, Any]
+    made_with: dict[str, Any]
     session_id: str
+    forked: NotRequired[dict[str, Any]]
     seconds: dict[str, float]
 
 

@@ -90,12 +90,16 @@ class SmallModel:
     """Opens small streams and remembers them; scores by text and content."""
 
     name = "small"
+    device = "cpu"
     spec = VideoSpec(width=128, height=64, fps=16, latent_channels=4, latent_height=4, latent_width=4)
     memory_slots = 3
 
     def __init__(self) -> None:
         self.streams: list[SmallStream] = []
         self.fail_at: int | None = None
+
+    def fingerprint(self) -> str:
+        return "none"
 
     def open(self, seed: int) -> SmallStream:
         stream = SmallStream(self.spec, self.memory_slots, seed)

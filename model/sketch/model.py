@@ -20,6 +20,7 @@ import torch
 
 from memreel.errors import ModelError
 from memreel.model.cache import StreamCache
+from memreel.model.fingerprint import fingerprint
 from memreel.model.minilm import SentenceEncoder, sentence_encoder
 from memreel.model.protocol import Chunk, EvictedChunk, Log, MemoryFrame, Pictures, VideoSpec
 from memreel.model.rotary import rotation
@@ -52,6 +53,10 @@ class SketchModel:
         self.alone = rotation([0.0], *TOKENS, CONFIG.head_dim).to(device)
         self._phrase = lru_cache(maxsize=256)(self.read)
         self.prompt = lru_cache(maxsize=8)(self.read)
+
+    def fingerprint(self) -> str:
+        """Return what tells these weights from others."""
+        return fingerprint(self.net, self.codec)
 
     @torch.inference_mode()
     def read(self, text: str) -> TextContext:

@@ -17,6 +17,7 @@ import torch
 
 from memreel.configs.schema import WanConfig
 from memreel.errors import ModelError, UserError
+from memreel.model.fingerprint import fingerprint
 from memreel.model.layout import ContextLayout
 from memreel.model.protocol import EvictedChunk, Log, Pictures, VideoSpec
 from memreel.model.scoring import Scorer, visibility
@@ -67,6 +68,10 @@ class WanModel:
         self._phrase = lru_cache(maxsize=64)(self._read_phrase)
         self._timelines: WeakKeyDictionary[Log, Timeline] = WeakKeyDictionary()
         self._lock = threading.Lock()
+
+    def fingerprint(self) -> str:
+        """Return what tells these weights from others."""
+        return fingerprint(self.net)
 
     def open(self, seed: int) -> WanStream:
         """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""

@@ -73,6 +73,10 @@ class PaintedModel:
     name = "painted"
     spec = VideoSpec(192, 112, 16, KEYS * PARTS, 1, 1)
     memory_slots = 3
+    device = "cpu"
+
+    def fingerprint(self) -> str:
+        return "painted"
 
     def __init__(self, scripts: Sequence[BenchScript], faults: Faults | None = None) -> None:
         self.scripts, self.faults = scripts, faults or Faults()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -282,6 +283,74 @@ def test_a_run_of_another_script_is_refused(stopped: RunFolder) -> None:
     ):
         with pytest.raises(UserError, match=says):
             next(render(Script("film", tuple(prompts)), stopped.path.parent, config, resume=True))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("weights", "0123", "of other weights, exchanged since"),
+        ("threads", 7, "made with 7 threads, not 1 (set OMP_NUM_THREADS=7)"),
+        ("device", "cuda", "made on cuda, not cpu (set model.device)"),
+    ],
+)
+def test_other_weights_threads_or_devices_are_noticed(
+    field: str,
+    value: Any,
+    says: str,
+    runs_of: Runs,
+    half: RunFolder,
+    one_thread: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, *rest = half.events.read_bytes().splitlines(keepends=True)
+    made = json.loads(first)
+    assert made["made_with"]["threads"] == 1
+    made["made_with"][field] = value
+    half.events.write_bytes(b"".join([json.dumps(made).encode() + b"\n", *rest]))
+    status, said = go_on(half, capsys, runs_of)
+    assert (status, says in said, len(latents_of(half))) == (2, True, 4), said
+
+
+def latents_of(folder: RunFolder) -> list[Path]:
+    return sorted((folder.stream / "latents").iterdir())
+
+
+def test_a_full_disk_names_the_file_and_the_run_goes_on_when_there_is_room(
+    whole: tuple[RunFolder, int], half: RunFolder, one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every writer in turn finds the disk full: latents, pieces, live video, memory, log, final files, report."""
+    script, config = Script("film", tuple(PROMPTS)), load_config("sketch", SETTINGS)
+    real = Path.open
+    struck = set()
+
+    def full(kind: str) -> Any:
+        def opened(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+            if kind in str(path) and set(mode) & set("wax+"):
+                struck.add(kind)
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(path, mode, *rest, **more)
+
+        return opened
+
+    writers = (
+        "latents",
+        ".m4s",
+        "live.mp4",
+        "stream/memory",
+        "frames/",
+        "events.jsonl",
+        "video.mp4",
+        "memory_bank",
+        "report",
+    )
+    for kind in writers:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", full(kind))
+            with pytest.raises(StoreError, match="No space left on device"):
+                list(generate(script, half.path.parent, config, resume=True))
+        assert kind in struck
+    list(generate(script, half.path.parent, config, resume=True))
+    equal(half, whole[0])
 
 
 def test_force_starts_over(half: RunFolder, one_thread: None) -> None:
