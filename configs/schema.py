@@ -56,11 +56,19 @@ class WanConfig(Section):
     tiny: Path | None = Field(
         None, description="taehv's weights for codec=tiny; null: 'taew2_1.pth' in the folder of weights."
     )
-    precision: Literal["bf16", "fp32"] = Field(
-        "bf16", description="Of the transformer, the text encoder and the codec."
+    precision: Literal["bf16", "fp8", "fp32"] = Field(
+        "bf16", description="fp8: bf16, but the blocks' linear layers in e4m3 with a scale a row."
     )
     text_device: Literal["auto", "cpu"] = Field(
         "cpu", description="Where the 11 GB text encoder runs: in host memory, or with the rest (auto)."
+    )
+
+    speed: Literal["eager", "compile"] = Field(
+        "eager",
+        description="eager starts at once; compile fuses the blocks' parts at the first chunks, once a process.",
+    )
+    attention: Literal["auto", "flash3", "cudnn", "flash", "efficient", "math"] = Field(
+        "auto", description="Attention kernel; auto: the fastest of those that run here, by a short probe."
     )
 
     @model_validator(mode="after")

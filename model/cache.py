@@ -69,7 +69,7 @@ class StreamCache:
             return None
         frames = [keys.shape[1] for keys, _ in pieces]
         laid, kept = self._room(pieces[0][0], sum(frames))
-        turn = rotation(self._times(sink, recalled, near), *self.grid, laid.shape[-1]).to(laid.device)
+        turn = rotation(self._times(sink, recalled, near), *self.grid, laid.shape[-1], laid.device)
         for layer in range(laid.shape[0]):
             keys = torch.cat([k[layer].to(laid.device, non_blocking=True) for k, _ in pieces]).flatten(0, 1)
             values = torch.cat([v[layer].to(laid.device, non_blocking=True) for _, v in pieces]).flatten(0, 1)

@@ -20,7 +20,9 @@ def axis_pairs(head_dim: int) -> tuple[int, int, int]:
     return head_dim // 2 - 2 * spatial, spatial, spatial
 
 
-def rotation(times: Sequence[float] | torch.Tensor, height: int, width: int, head_dim: int) -> torch.Tensor:
+def rotation(
+    times: Sequence[float] | torch.Tensor, height: int, width: int, head_dim: int, device: torch.device | str = "cpu"
+) -> torch.Tensor:
     """Return the angles' cosine and sine for every token of frames at the given time positions.
 
     Args:
@@ -28,17 +30,17 @@ def rotation(times: Sequence[float] | torch.Tensor, height: int, width: int, hea
         height: token rows of a frame.
         width: token columns of a frame.
         head_dim: width of an attention head.
+        device: where the angles are computed and stay.
 
     Returns:
         ``[2, frames * height * width, head_dim / 2]``, float32.
     """
-    t = torch.as_tensor(times, dtype=torch.float64)
-    grids = torch.meshgrid(
-        t, torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
-    )
+    t = torch.as_tensor(times, dtype=torch.float64, device=device)
+    rows, columns = (torch.arange(size, dtype=torch.float64, device=device) for size in (height, width))
+    grids = torch.meshgrid(t, rows, columns, indexing="ij")
     parts = []
     for position, pairs in zip(grids, axis_pairs(head_dim), strict=True):
-        rate = THETA ** (-torch.arange(pairs, dtype=torch.float64) / pairs)
+        rate = THETA ** (-torch.arange(pairs, dtype=torch.float64, device=device) / pairs)
         parts.append(position.reshape(-1, 1) * rate)
     angle = torch.cat(parts, dim=1)
     return torch.stack((angle.cos(), angle.sin())).to(torch.float32)

@@ -13,7 +13,7 @@ Source of the structure: Wan: Open and Advanced Large-Scale Video Generative Mod
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,6 +42,10 @@ class TransformerConfig:
     def head_dim(self) -> int:
         """Width of an attention head."""
         return self.dim // self.heads
+
+
+Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Attention of queries, keys and values ``[batch, tokens, heads, head_dim]`` to ``[batch, tokens, dim]``."""
 
 
 class TextContext(NamedTuple):
@@ -159,7 +163,7 @@ class Block(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return rotated queries, rotated keys, plain keys and values of tokens ``[batch, frames, tokens, dim]``."""
         shift, scale = self._parts(modulation)[:2]
-        h = self._modulated(x, shift, scale).to(self.self_attn.q.weight.dtype).flatten(1, 2)
+        h = self._modulated(x, shift, scale).to(self.norm3.weight.dtype).flatten(1, 2)
         q = self.self_attn.query(h)
         k, v = self.self_attn.key_value(h)
         return rotate(q, turn), rotate(k, turn), k, v
@@ -172,14 +176,14 @@ class Block(nn.Module):
         x = (x + self.self_attn.o(attended).view(x.shape) * gate).to(x.dtype)
         norm = self.norm3
         h = F.layer_norm(x.float(), (self.dim,), norm.weight.float(), norm.bias.float(), self.eps)
-        h = h.to(self.cross_attn.q.weight.dtype).flatten(1, 2)
+        h = h.to(norm.weight.dtype).flatten(1, 2)
         return x, self.cross_attn.query(h)
 
     def after(self, x: torch.Tensor, attended: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
         """Add what text cross-attention found, then the feed-forward net."""
         shift, scale, gate = self._parts(modulation)[3:]
         x = (x + self.cross_attn.o(attended).view(x.shape)).to(x.dtype)
-        h = self._modulated(x, shift, scale).to(self.cross_attn.q.weight.dtype)
+        h = self._modulated(x, shift, scale).to(self.norm3.weight.dtype)
         fed: torch.Tensor = self.ffn(h)
         return (x + fed * gate).to(x.dtype)
 
@@ -204,6 +208,14 @@ class Head(nn.Module):
         return out
 
 
+class Pieces(NamedTuple):
+    """How a block runs, each taking the block first: up to self-attention, between the two attentions, after them."""
+
+    before: Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]
+    between: Callable[..., tuple[torch.Tensor, torch.Tensor]]
+    after: Callable[..., torch.Tensor]
+
+
 class VideoTransformer(nn.Module):
     """Predicts the flow velocity of latent frames, given their text and the frames before them."""
 
@@ -217,6 +229,10 @@ class VideoTransformer(nn.Module):
         self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.kernel: Kernel = attend
+        """What computes attention where nothing is masked."""
+        self.pieces: Pieces = Pieces(Block.before, Block.between, Block.after)
+        """What runs a block around its two attentions: its methods, or compiled equals of them."""
         self.head = Head(config)
         self._start()
 
@@ -227,7 +243,8 @@ class VideoTransformer(nn.Module):
                 nn.init.zeros_(module.bias)
         nn.init.zeros_(self.head.head.weight)
 
-    def _blocks(self) -> Iterator[Block]:
+    def each_block(self) -> Iterator[Block]:
+        """Yield the blocks in order."""
         for block in self.blocks:
             assert isinstance(block, Block)
             yield block
@@ -235,7 +252,7 @@ class VideoTransformer(nn.Module):
     def text_context(self, states: torch.Tensor, mask: torch.Tensor | None) -> TextContext:
         """Project text states ``[batch, tokens, text_dim]`` once for all blocks; ``mask`` is True on text."""
         text = self.text_embedding(states)
-        pairs = [block.cross_attn.key_value(text) for block in self._blocks()]
+        pairs = [block.cross_attn.key_value(text) for block in self.each_block()]
         return TextContext([k for k, _ in pairs], [v for _, v in pairs], mask)
 
     def embed_time(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -280,15 +297,20 @@ class VideoTransformer(nn.Module):
         """
         x = self.patchify(latents)
         time, modulation = self.embed_time(timesteps)
-        for i, block in enumerate(self._blocks()):
-            q, turned, k, v = block.before(x, modulation, turn)
+        before, between, after = self.pieces
+        for i, block in enumerate(self.each_block()):
+            q, turned, k, v = before(block, x, modulation, turn)
             keys, values = turned, v
             if context is not None and context.room:
                 keys, values = into(context.keys[i], keys), into(context.values[i], values)
             elif context is not None:
                 keys, values = beside(context.keys[i], keys), beside(context.values[i], values)
-            x, query = block.between(x, attend(q, keys, values), modulation)
-            x = block.after(x, attend(query, text.keys[i], text.values[i], text.mask), modulation)
+            x, query = between(block, x, self.kernel(q, keys, values), modulation)
+            if text.mask is None:
+                read = self.kernel(query, text.keys[i], text.values[i])
+            else:
+                read = attend(query, text.keys[i], text.values[i], text.mask)
+            x = after(block, x, read, modulation)
             if written is not None:
                 written.keys.append(k)
                 written.values.append(v)

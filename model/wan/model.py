@@ -17,11 +17,15 @@ import torch
 
 from memreel.configs.schema import WanConfig
 from memreel.errors import ModelError, UserError
+from memreel.model.attention import Choice, choose
+from memreel.model.cache import Turn
 from memreel.model.fingerprint import fingerprint
+from memreel.model.fp8 import quantise, supported
 from memreel.model.layout import ContextLayout
 from memreel.model.protocol import EvictedChunk, Log, Pictures, VideoSpec
+from memreel.model.rotary import rotate
 from memreel.model.scoring import Scorer, visibility
-from memreel.model.transformer import TextContext, VideoTransformer
+from memreel.model.transformer import Pieces, TextContext, VideoTransformer
 from memreel.model.wan.checkpoint import load_transformer
 from memreel.model.wan.decoding import Timeline
 from memreel.model.wan.files import files_of
@@ -65,6 +69,8 @@ class WanModel:
             top_tokens=max(1, self.grid[0] * self.grid[1] // 10),
         )
         self.dtype = net.patch_embedding.weight.dtype
+        self.turn: Turn = rotate
+        self.attention = self._set_up()
         self._phrase = lru_cache(maxsize=64)(self._read_phrase)
         self._timelines: WeakKeyDictionary[Log, Timeline] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -72,6 +78,30 @@ class WanModel:
     def fingerprint(self) -> str:
         """Return what tells these weights from others."""
         return fingerprint(self.net)
+
+    def _set_up(self) -> Choice:
+        """Make the transformer as fast as configured, and return the attention kernel that it uses.
+
+        Raises:
+            UserError: what is configured does not run on this device.
+        """
+        config, net, layout = self.config, self.net, self.layout
+        if config.precision == "fp8":
+            if not supported(self.device):
+                raise UserError(
+                    f"model.wan.precision: {self.device} has no e4m3 (it needs Ada, Hopper or later); use bf16"
+                )
+            quantise(net)
+        tokens = self.grid[0] * self.grid[1]
+        attended = (layout.sink + layout.memory + layout.local + layout.chunk) * tokens
+        queries = (1, layout.chunk * tokens, net.config.heads, net.config.head_dim)
+        chosen = choose(config.attention, queries, attended, self.device, self.dtype)
+        net.kernel = chosen.kernel
+        if config.speed == "compile":
+            before, between, after = (torch.compile(piece, dynamic=False) for piece in net.pieces)
+            net.pieces = Pieces(before, between, after)
+            self.turn = torch.compile(rotate, dynamic=True)
+        return chosen
 
     def open(self, seed: int) -> WanStream:
         """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""

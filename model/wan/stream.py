@@ -47,7 +47,8 @@ class WanStream:
     def _begin(self) -> None:
         model = self.model
         self.index = 0
-        self.cache = StreamCache(model.layout, model.grid, absolute=model.config.rotary == "absolute")
+        absolute = model.config.rotary == "absolute"
+        self.cache = StreamCache(model.layout, model.grid, absolute=absolute, turn=model.turn)
         self._governing = Governing()
         self._prompted = False
         self._decoding = model.codec.begin()
@@ -228,7 +229,7 @@ class WanStream:
         return written
 
     def _turn(self, times: list[float]) -> torch.Tensor:
-        return rotation(times, *self.model.grid, self.model.net.config.head_dim).to(self.model.device)
+        return rotation(times, *self.model.grid, self.model.net.config.head_dim, self.model.device)
 
     def _timesteps(self, sigma: float) -> torch.Tensor:
         return torch.full((1, self.model.spec.chunk_frames), sigma * TIMESTEPS, device=self.model.device)

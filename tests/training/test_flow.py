@@ -49,7 +49,8 @@ def test_a_training_context_is_what_a_stream_caches(net: SketchNet, monkeypatch:
     trained = write_context(net, latents, text, torch.tensor([[owners[c] for c, _ in order]]), layout_times(11))
     assert trained is not None
     for one, two in ((trained.keys, cached.keys), (trained.values, cached.values)):
-        torch.testing.assert_close(torch.stack(one), torch.stack(two), atol=1e-4, rtol=1e-4)
+        laid = torch.stack(two)[:, :, : one[0].shape[1]]  # what follows is room for the chunk's own
+        torch.testing.assert_close(torch.stack(one), laid, atol=1e-4, rtol=1e-4)
 
 
 def test_rows_that_share_a_context_and_a_text_see_what_they_would_alone(net: SketchNet) -> None:

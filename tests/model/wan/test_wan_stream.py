@@ -1,8 +1,8 @@
-"""A stream of a small Wan model: what it attends to, that its cache changes nothing, and that it can be gone on with."""
+"""A stream of a small Wan model: what it attends to, that its cache changes nothing, that it goes on after a stop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def uncached(film: Film, index: int, x: torch.Tensor, sigma: float, texts: dict[
     time, modulation = net.embed_time(timesteps)
     still = rotation([0.0] * latents.shape[1], *model.grid, 128)
     still = torch.stack((torch.ones_like(still[0]), torch.zeros_like(still[1])))
-    for layer, block in enumerate(net._blocks()):
+    for layer, block in enumerate(net.each_block()):
         q, _, k, v = (part.unflatten(1, (-1, tokens)) for part in block.before(hidden, modulation, still))
         found = []
         for c in range(index + 1):
@@ -175,10 +175,10 @@ RESUMED = [
 
 
 @pytest.fixture(scope="module", params=RESUMED, ids=lambda how: "-".join(map(str, how.values())))
-def resumed(request: pytest.FixtureRequest, folder: Path) -> Iterator[Film]:
+def resumed(request: pytest.FixtureRequest, folder: Path) -> Film:
     how = dict(request.param)
     latent_only = how.pop("latent_only", False)
-    yield shoot(model_of(folder, **how), latent_only=latent_only)
+    return shoot(model_of(folder, **how), latent_only=latent_only)
 
 
 @pytest.mark.parametrize("index", [1, 4, 7])
@@ -232,7 +232,7 @@ def test_memory_frames_change_what_is_made_and_are_copied_to_the_device_once(fil
     kept = list(stream._remembered.items())
     frames = film.memory[7]
     stream.generate(frames)
-    there = {place: pair for place, pair in stream._remembered.items()}
+    there = dict(stream._remembered)
     assert all(there[place][0] is pair[0] for place, pair in kept if place in there)
     stream.restore(lambda number: chunks[number], 7)
     stream.set_prompt(TOM)

@@ -1,0 +1,98 @@
+"""Attention kernels by name, and the choice of the fastest one that this machine has.
+
+Which kernel wins depends on the card, the precision and the number of keys, so it is measured on the shapes that a
+stream will use: a few milliseconds at loading. Every kernel computes the same softmax attention.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from memreel.errors import UserError
+from memreel.model.transformer import Kernel, attend
+
+TRIES = 5
+
+
+def _sdpa(backend: SDPBackend) -> Kernel:
+    def kernel(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        with sdpa_kernel(backend):
+            return attend(q, k, v)
+
+    return kernel
+
+
+def _flash3(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Use FlashAttention 3 (the package flash_attn_3), if it is installed."""
+    from flash_attn_interface import flash_attn_func
+
+    found = flash_attn_func(q, k, v)
+    out: torch.Tensor = found[0] if isinstance(found, tuple) else found
+    return out.flatten(2)
+
+
+KERNELS: dict[str, Kernel] = {
+    "flash3": _flash3,
+    "cudnn": _sdpa(SDPBackend.CUDNN_ATTENTION),
+    "flash": _sdpa(SDPBackend.FLASH_ATTENTION),
+    "efficient": _sdpa(SDPBackend.EFFICIENT_ATTENTION),
+    "math": _sdpa(SDPBackend.MATH),
+}
+"""Kernels by the name that ``model.wan.attention`` takes."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A kernel, its name, and what each one that runs here took, in milliseconds."""
+
+    name: str
+    kernel: Kernel
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+def choose(name: str, queries: tuple[int, int, int, int], keys: int, device: str, dtype: torch.dtype) -> Choice:
+    """Return the named kernel, or for ``auto`` the fastest.
+
+    Args:
+        name: a name of `KERNELS`, or ``auto``.
+        queries: shape of the queries, ``[batch, tokens, heads, head_dim]``.
+        keys: tokens attended.
+        device: where it runs.
+        dtype: of queries, keys and values.
+
+    Raises:
+        UserError: the named kernel does not run here; the message has those that do.
+    """
+    q = torch.randn(queries, device=device, dtype=dtype)
+    k = torch.randn(queries[0], keys, *queries[2:], device=device, dtype=dtype)
+    took = {}
+    for each, kernel in KERNELS.items():
+        if name in ("auto", each) and (found := milliseconds(kernel, q, k, device)) is not None:
+            took[each] = round(found, 4)
+    if not took:
+        others = [each for each, kernel in KERNELS.items() if milliseconds(kernel, q, k, device) is not None]
+        raise UserError(f"model.wan.attention: '{name}' does not run on {device} in {dtype}; try {', '.join(others)}")
+    best = min(took, key=lambda each: took[each])
+    return Choice(best, KERNELS[best], took)
+
+
+def milliseconds(kernel: Kernel, q: torch.Tensor, k: torch.Tensor, device: str) -> float | None:
+    """Return the shortest of a few runs, or None if the kernel does not run here."""
+    wait: Callable[[], None] = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    try:
+        kernel(q, k, k)
+        wait()
+        runs = []
+        for _ in range(TRIES):
+            began = time.perf_counter()
+            kernel(q, k, k)
+            wait()
+            runs.append(time.perf_counter() - began)
+    except (RuntimeError, ImportError):
+        return None
+    return min(runs) * 1000
