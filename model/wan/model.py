@@ -25,7 +25,7 @@ from memreel.model.layout import ContextLayout
 from memreel.model.protocol import EvictedChunk, Log, Pictures, VideoSpec
 from memreel.model.rotary import rotate
 from memreel.model.scoring import Scorer, visibility
-from memreel.model.transformer import Pieces, TextContext, VideoTransformer
+from memreel.model.transformer import Block, Pieces, TextContext, VideoTransformer
 from memreel.model.wan.checkpoint import load_transformer
 from memreel.model.wan.decoding import Timeline
 from memreel.model.wan.files import files_of
@@ -98,8 +98,11 @@ class WanModel:
         chosen = choose(config.attention, queries, attended, self.device, self.dtype)
         net.kernel = chosen.kernel
         if config.speed == "compile":
-            before, between, after = (torch.compile(piece, dynamic=False) for piece in net.pieces)
-            net.pieces = Pieces(before, between, after)
+            net.pieces = Pieces(
+                torch.compile(Block.before, dynamic=False),
+                torch.compile(Block.between, dynamic=False),
+                torch.compile(Block.after, dynamic=False),
+            )
             self.turn = torch.compile(rotate, dynamic=True)
         return chosen
 
