@@ -200,6 +200,25 @@ class DirectorConfig(Section):
     max_seconds: float = Field(600.0, gt=0, description="Seconds of waiting for its answers; then as with calls.")
 
 
+class FilmConfig(Section):
+    """How a film's segments are checked, joined and asked for; nothing else reads it."""
+
+    vision: str | None = Field(
+        None,
+        description="Chat model that looks at pictures; null: MEMREEL_VISION_MODEL from the environment; unset: rules "
+        "for the drawn world, else likeness of colours and shapes.",
+    )
+    quality: Literal["draft", "standard", "premium"] = Field("standard", description="What routing looks for.")
+    threshold: float = Field(0.6, ge=0, le=1, description="Consistency below which a segment is generated again.")
+    retakes: int = Field(2, ge=0, le=5, description="How often a segment is generated again, at most.")
+    spatial: float = Field(0.3, ge=0, le=1, description="Weight of everybody's crop against an earlier picture of it.")
+    temporal: float = Field(0.3, ge=0, le=1, description="Weight of the first picture against the last three before.")
+    character: float = Field(0.4, ge=0, le=1, description="Weight of everybody's looks being right.")
+    overlap: int = Field(6, ge=0, le=48, description="Pictures that a cross-fade takes.")
+    decay: float = Field(2.0, ge=1, le=16, description="Base of the weight of older pictures: decay^-age in segments.")
+    context_frames: int = Field(100, ge=1, le=1000, description="Earlier pictures that are looked back at, at most.")
+
+
 class RunConfig(Section):
     """Everything that decides how a script becomes a video."""
 
@@ -213,3 +232,4 @@ class RunConfig(Section):
     video: VideoConfig = Field(default_factory=VideoConfig, description="The video while it is made.")
     agent: AgentConfig = Field(default_factory=AgentConfig, description="The reader of prompts, and who steers.")
     director: DirectorConfig = Field(default_factory=DirectorConfig, description="Budgets of the one who steers.")
+    film: FilmConfig = Field(default_factory=FilmConfig, description="What memreel film adds.")

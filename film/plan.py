@@ -155,6 +155,9 @@ def require_seconds(total: float) -> float:
 def plan_yaml(plan: Plan) -> str:
     """Return the plan as the YAML that `read_plan` takes, with a line on how to go on."""
     values = plan.model_dump(mode="json")
+    for frame in (frame for scene in values["scenes"] for frame in scene["key_frames"]):
+        if not frame["shows"]:
+            del frame["shows"]
     body = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
     head = (
         f"# {len(plan.scenes)} scenes, {plan.seconds:g} s. Edit, then: memreel film plan.yaml --out DIR\n"
@@ -238,7 +241,12 @@ def dotted_place(place: Sequence[int | str]) -> str:
 
 def _known_fields(place: Sequence[int | str]) -> list[str]:
     """Return the fields of the part at ``place``."""
-    parts = {"scenes": Scene, "characters": Character, "camera": Camera, "key_frames": KeyFrame}
+    parts: dict[str, type[Part]] = {
+        "scenes": Scene,
+        "characters": Character,
+        "camera": Camera,
+        "key_frames": KeyFrame,
+    }
     names = [part for part in place if isinstance(part, str)]
     part: type[Part] = parts.get(names[-1], Plan) if names else Plan
     return list(part.model_fields)

@@ -146,9 +146,10 @@ def load(path: Path) -> BankState:
 
 def _check_references(file: MemoryBankFile) -> None:
     """Refuse IDs and frame ids that lead nowhere."""
-    for key in [*file.global_registry, *file.prompts]:
-        if not key.isdecimal() or int(key) < 1:
-            raise StoreError(f"memory bank: '{key}' should be a number from 1")
+    for first, keys in ((1, file.global_registry), (0, file.prompts)):  # prompt 0: what was given before the first
+        for key in keys:
+            if not key.isdecimal() or int(key) < first:
+                raise StoreError(f"memory bank: '{key}' should be a number from {first}")
     listed = [("frame_active_memory", file.frame_active_memory)]
     listed += [(f"prompts.{key}.memory", record.memory) for key, record in file.prompts.items()]
     for place, names in listed:

@@ -42,6 +42,8 @@ class RunFolder:
         """The video while it grows; see `memreel.output.growing`."""
         self.forks = path / "forks.jsonl"
         self.inbox = path / "inbox.jsonl"
+        self.clips = path / "clips"
+        self.plan = path / "plan.yaml"
         self.lock = path / ".lock"
 
     @classmethod
@@ -136,11 +138,12 @@ class RunFolder:
             self.run,
             self.forks,
             self.inbox,
+            self.plan,
             *self.path.glob(f"{self.checkpoints.name}*"),
             *self.path.glob(f".*{PART}"),
         ):
             path.unlink(missing_ok=True)
-        for path in (self.frames, self.stream):
+        for path in (self.frames, self.stream, self.clips):
             if path.is_dir():
                 shutil.rmtree(path)
         self.events.write_bytes(b"")

@@ -111,6 +111,13 @@ class SketchModel:
         pictures: Pictures = pixels.cpu().numpy().astype(np.uint8, copy=False)
         return pictures
 
+    @torch.inference_mode()
+    def encode(self, pictures: Pictures) -> torch.Tensor:
+        """Encode whole latent frames' pictures, uint8 ``[4 * frames, height, width, 3]``, to latents."""
+        pixels = torch.tensor(pictures, device=self.device).permute(0, 3, 1, 2).float() / 255.0
+        latents: torch.Tensor = self.codec.encode(pixels.unsqueeze(0))[0]  # type: ignore[operator]
+        return latents
+
     def decode(self, log: Log, index: int) -> Pictures:
         """Decode a finished chunk to the pictures that `SketchStream.generate` gave."""
         before = log(index - 1).latents[-1:].to(self.device) if index else None

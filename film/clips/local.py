@@ -1,0 +1,205 @@
+"""The local video model as a clip model: one stream that runs through all of a film's clips.
+
+A clip's latents are kept beside it, so a clip that comes `after` another goes on from there: sink, local window and
+position are those of one long stream, and a retake of a clip stands where the first take stood, with other noise.
+References are encoded to memory frames: one of the bank, a hosted provider's picture and a user's own photograph are
+all the same to it. Where the clip before is not its own, the picture to go on from becomes the stream's first chunk.
+
+It makes one clip at a time. A killed process makes the clip under way again, the same bit for bit.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, cast, runtime_checkable
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from memreel.errors import StoreError, UserError
+from memreel.film.clips.protocol import Capabilities, Clip, ClipRequest, Cost, Emit, Reference
+from memreel.model.protocol import LoggedChunk, MemoryFrame, Pictures, VideoModel, VideoSpec
+from memreel.output.durable import read_tensors, write_tensors
+from memreel.output.pictures import video_facts
+from memreel.output.video import VideoWriter
+
+LATENTS = ".safetensors"
+FIRST_GUESS_S = 1.0
+"""Seconds that a chunk takes, until one was timed."""
+FOREIGN = -1
+"""Chunk number of memory frames that are not of this stream: below all of its own."""
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """A video model that can take in pictures; without it references and foreign first frames are left out."""
+
+    def encode(self, pictures: Pictures) -> torch.Tensor:
+        """Encode uint8 ``[frames * pictures_per_latent, height, width, 3]`` to latents."""
+
+
+class LocalStream:
+    """Makes clips on this machine, for nothing but time."""
+
+    def __init__(self, model: VideoModel) -> None:
+        """Use a loaded video model."""
+        self.name = model.name
+        self.model = model
+        self._chunk_s = FIRST_GUESS_S
+        self._one = threading.Lock()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Any length in whole chunks, the model's own ratio, as many references as it has memory slots."""
+        spec = self.model.spec
+        takes = isinstance(self.model, Encodes)
+        return Capabilities(
+            seconds=(spec.chunk_seconds, 3600.0),
+            ratios=("16:9",) if spec.width > 1.2 * spec.height else ("9:16",) if spec.height > spec.width else ("1:1",),
+            prompt_units=8000,
+            references=self.model.memory_slots if takes else 0,
+            references_with_first_frame=True,
+            first_frame=True,
+            seed=True,
+            at_once=1,
+        )
+
+    def estimate(self, request: ClipRequest) -> Cost:
+        """Return the time to expect; it costs no money.
+
+        Raises:
+            UserError: the request's ratio is not the model's.
+        """
+        if request.ratio not in (ratios := self.capabilities.ratios):
+            raise UserError(f"{self.name} makes pictures of {ratios[0]} only; set the plan's ratio to '{ratios[0]}'")
+        return Cost(wall_seconds=round(self._chunks(request) * self._chunk_s, 1))
+
+    def generate(self, request: ClipRequest, folder: Path, emit: Emit) -> Clip:
+        """Make the clip as ``folder/<key>.mp4``, its latents beside it; a finished one is returned as it is.
+
+        Raises:
+            UserError: see `estimate`.
+            ModelError: the video model failed.
+            StoreError: the folder cannot be written, or the latents of the clip before are damaged.
+        """
+        self.estimate(request)
+        path, kept = folder / f"{request.key}.mp4", folder / f"{request.key}{LATENTS}"
+        chunks = self._chunks(request)
+        spec = self.model.spec
+        if path.is_file() and kept.is_file() and video_facts(path).pictures == chunks * spec.chunk_pictures:
+            return self._clip(path, chunks)
+        with self._one:
+            self._make(request, folder, path, kept, chunks, emit)
+        return self._clip(path, chunks)
+
+    def _make(self, request: ClipRequest, folder: Path, path: Path, kept: Path, chunks: int, emit: Emit) -> None:
+        began = time.perf_counter()
+        log = self._before(request, folder)
+        memory = self._remembered(request.references, emit, request.key)
+        stream = self.model.open(request.seed)
+        stream.restore(lambda index: log[index], len(log))
+        text = request.plain or request.prompt
+        stream.set_prompt(text)
+        made: list[torch.Tensor] = []
+        spec = self.model.spec
+        try:
+            with VideoWriter(path, spec.width, spec.height, spec.fps) as writer:
+                for number in range(chunks):
+                    chunk = stream.generate(memory)
+                    made.append(chunk.latents.cpu())
+                    writer.add(chunk.pictures)
+                    emit({"type": "clip_chunk", "key": request.key, "chunk": number + 1, "chunks": chunks})
+                _keep(kept, text, made, log, request.after)  # before the video gets its name
+        finally:
+            stream.finalize()
+        self._chunk_s = (time.perf_counter() - began) / chunks
+
+    def _clip(self, path: Path, chunks: int) -> Clip:
+        return Clip(path, chunks * self.model.spec.chunk_seconds, provider="local", model=self.name)
+
+    def _chunks(self, request: ClipRequest) -> int:
+        """Return the whole chunks that cover the request; a hundredth of a chunk too little is not missed."""
+        return max(1, int(np.ceil(request.seconds / self.model.spec.chunk_seconds - 0.01)))
+
+    # What the stream has behind it.
+
+    def _before(self, request: ClipRequest, folder: Path) -> list[LoggedChunk]:
+        """Return the chunks that the clip's stream goes on from, oldest first."""
+        if request.after and (folder / f"{request.after}{LATENTS}").is_file():
+            return _chain(folder, request.after)
+        opening = request.first_frame or (request.references[0].path if request.references else None)
+        if opening is None or not isinstance(self.model, Encodes):
+            return []
+        words = request.references[0].caption if request.first_frame is None else request.plain or request.prompt
+        return [LoggedChunk(words, self._latents(opening, self.model.spec.chunk_frames), [])]
+
+    def _remembered(self, references: Sequence[Reference], emit: Emit, key: str) -> list[MemoryFrame]:
+        if references and not isinstance(self.model, Encodes):
+            emit({"type": "clip_adapted", "key": key, "note": f"{self.name} takes in no pictures: references left out"})
+            return []
+        slots = self.model.memory_slots
+        if len(references) > slots:
+            emit({"type": "clip_adapted", "key": key, "note": f"{slots} of {len(references)} references attended to"})
+        frames = []
+        for number, reference in enumerate(references[:slots]):
+            log = LoggedChunk(reference.caption, self._latents(reference.path, self.model.spec.chunk_frames), [])
+            recalled = self.model.recall(lambda _, log=log: log, 0)  # type: ignore[misc]
+            frame = recalled.frame(self.model.spec.chunk_frames - 1, reference.frame_id or reference.tag)
+            frames.append(
+                MemoryFrame(frame.frame_id, FOREIGN - number, frame.frame, frame.latent, frame.keys, frame.values)
+            )
+        return frames
+
+    def _latents(self, picture: Path, frames: int) -> torch.Tensor:
+        """Encode one still picture as ``frames`` latent frames."""
+        pixels = fit(picture, self.model.spec)
+        still = np.repeat(pixels[None], frames * self.model.spec.pictures_per_latent, axis=0)
+        return cast(Encodes, self.model).encode(still)
+
+
+def fit(path: Path, spec: VideoSpec) -> Pictures:
+    """Read a picture and bring it to the model's size, cropping what sticks out.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            fitted = ImageOps.fit(image.convert("RGB"), (spec.width, spec.height), Image.Resampling.LANCZOS)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise StoreError(f"cannot read the picture {path}: {error}") from error
+    return np.asarray(fitted)
+
+
+def _keep(path: Path, text: str, made: Sequence[torch.Tensor], log: Sequence[LoggedChunk], after: str) -> None:
+    """Write a clip's latents, and those of the picture that its stream began with, if it did."""
+    tensors, facts = {"latents": torch.stack(list(made))}, {"text": text, "after": "", "opening": ""}
+    if log and (path.parent / f"{after}{LATENTS}").is_file():
+        facts["after"] = after
+    elif log:
+        tensors["opening"], facts["opening"] = log[0].latents.cpu(), log[0].text
+    write_tensors(path, tensors, facts)
+
+
+def _chain(folder: Path, key: str) -> list[LoggedChunk]:
+    """Return the chunks of a clip and of all that it goes on from, oldest first.
+
+    Raises:
+        StoreError: latents are missing or damaged.
+    """
+    parts: list[list[LoggedChunk]] = []
+    while key:
+        path = folder / f"{key}{LATENTS}"
+        if not path.is_file():
+            raise StoreError(f"{path} is missing; the film's folder was changed from outside, start over with --force")
+        tensors, facts = read_tensors(path)
+        part = [LoggedChunk(str(facts["text"]), latents, []) for latents in tensors["latents"]]
+        if "opening" in tensors:
+            part.insert(0, LoggedChunk(str(facts["opening"]), tensors["opening"], []))
+        parts.append(part)
+        key = str(facts["after"])
+    return [chunk for part in reversed(parts) for chunk in part]
