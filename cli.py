@@ -16,6 +16,7 @@ from memreel.commands.bench import bench
 from memreel.commands.doctor import doctor
 from memreel.commands.fork import fork, history, resume
 from memreel.commands.live import live, push
+from memreel.commands.film import film, plan
 from memreel.commands.making import INTERRUPTED, TERMINATED
 from memreel.commands.report import report
 from memreel.commands.run import run
@@ -71,7 +72,7 @@ def _options(
     pass
 
 
-for command in (run, batch, live, push, resume, fork, history, show, report, doctor):
+for command in (run, batch, live, push, resume, fork, history, plan, film, show, report, doctor):
     app.command()(command)
 app.add_typer(bench, name="bench", no_args_is_help=True)
 

@@ -175,15 +175,15 @@ def _made(path: Path, done: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def stoppable() -> Iterator[list[int]]:
-    """Let the first Ctrl-C or SIGTERM be noted in the list given, to stop after the chunk; the second one strikes."""
+def stoppable(step: str = "chunk") -> Iterator[list[int]]:
+    """Let the first Ctrl-C or SIGTERM be noted in the list given, to stop after the step; the second one strikes."""
     stop: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
         if stop:
             raise KeyboardInterrupt
         stop.append(number)
-        say("memreel: stopping after this chunk, the same command goes on from there (Ctrl-C again: at once)")
+        say(f"memreel: stopping after this {step}, the same command goes on from there (Ctrl-C again: at once)")
 
     earlier = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -217,6 +217,9 @@ class FilmConfig(Section):
     overlap: int = Field(6, ge=0, le=48, description="Pictures that a cross-fade takes.")
     decay: float = Field(2.0, ge=1, le=16, description="Base of the weight of older pictures: decay^-age in segments.")
     context_frames: int = Field(100, ge=1, le=1000, description="Earlier pictures that are looked back at, at most.")
+    memory_mb: int | None = Field(
+        None, ge=1, description="Memory that the process may use, in MB; null: the machine's, whoever uses it."
+    )
 
 
 class RunConfig(Section):

@@ -1,7 +1,7 @@
 """Whether a segment looks like the film it belongs to: three parts, one score in 0..1.
 
-- **spatial**: everybody's place in the picture against the same one in their first or best frame (colours and shapes of
-  the crops), or the whole picture against an earlier scene of the same environment;
+- **spatial**: everybody's place in the picture against the same one in their best frame (colours and shapes of the
+  crops), and the whole picture against earlier scenes of the same environment, older ones counting less;
 - **temporal**: the segment's first picture against the last three of the segment before, the mean; only where the
   one goes on from the other (a continuation, or a cut within one environment);
 - **character**: how much of everybody's looks is right, as the film's eye reads them, or else how alike the crops are.
@@ -53,18 +53,18 @@ class Against:
     """What a segment is compared with.
 
     ``wanted``: who should be there. ``known``: an earlier picture of each, by global ID. ``before``: the last pictures
-    of the segment before, if this one goes on from it. ``setting``: a picture of an earlier scene in the same place.
+    of the segment before, if this one goes on from it. ``setting``: pictures of earlier scenes in the same place, each
+    with what it counts. ``story``: the film so far in words.
     """
 
     wanted: Mapping[int, Wanted]
     known: Mapping[int, Pictures] = field(default_factory=dict)
     before: Sequence[Pictures] = ()
-    setting: Pictures | None = None
+    setting: Sequence[tuple[Pictures, float]] = ()
+    story: str = ""
 
 
-def judge(
-    pictures: Sequence[Pictures], against: Against, eye: Eye, weights: Weights | None = None
-) -> tuple[Score, list[dict[int, Sight]]]:
+def judge(pictures: Sequence[Pictures], against: Against, eye: Eye, weights: Weights | None = None) -> Score:
     """Score a segment by its first picture and those of its key frames.
 
     Args:
@@ -74,10 +74,10 @@ def judge(
         weights: what the parts count.
 
     Returns:
-        The score, and what the eye saw in each picture.
+        The score with its parts.
     """
     weights = weights or Weights()
-    sights = [eye.look(picture, against.wanted) for picture in pictures]
+    sights = [eye.look(picture, against.wanted, against.story) for picture in pictures]
     best = {key: _best(key, sights) for key in against.wanted}
     closest = {
         key: _crop_likeness(pictures[number], sight, against.known[key], eye, against.wanted[key], key)
@@ -90,8 +90,9 @@ def judge(
         if best[key][1].likeness is not None or key in closest
     }
     spatial = list(closest.values())
-    if not spatial and against.setting is not None:
-        spatial = [mean_alike(against.setting, pictures)]
+    if against.setting:
+        whole = sum(counts for _, counts in against.setting)
+        spatial.append(sum(counts * mean_alike(place, pictures) for place, counts in against.setting) / whole)
     parts = {
         "spatial": _mean(spatial),
         "temporal": mean_alike(pictures[0], against.before[-LAST_FRAMES:]) if against.before else None,
@@ -105,7 +106,7 @@ def judge(
         "entities": {str(key): round(value, 3) for key, value in entities.items()},
         "wrong": {str(key): list(sight.wrong) for key, (_, sight) in best.items() if sight.wrong},
     }
-    return score, sights
+    return score
 
 
 def blend(parts: Mapping[str, float | None], weights: Weights) -> float:

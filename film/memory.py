@@ -18,6 +18,7 @@ from PIL import Image
 
 from memreel.agent.reading import ParsedEntity, PromptReader
 from memreel.configs.schema import MemoryConfig
+from memreel.errors import StoreError
 from memreel.film.plan import Plan, Scene
 from memreel.memory import cast, ranking
 from memreel.memory.index import Candidate, Embed, TextIndex
@@ -76,6 +77,18 @@ class FilmMemory:
         )
         return cast.register(bank, PROLOGUE, text or plan.title, entities)
 
+    def given(self, bank: BankState, pictures: Sequence[Pictures], shown: Sequence[Sequence[int]]) -> BankState:
+        """Take the user's reference pictures in; ``shown`` has for each the global IDs of those that it shows.
+
+        Raises:
+            StoreError: a picture cannot be written.
+        """
+        moments = [
+            Moment(picture, number, 0, -1, dict.fromkeys(who, 1.0))
+            for number, (picture, who) in enumerate(zip(pictures, shown, strict=True), start=1)
+        ]
+        return self.admit(bank, PROLOGUE, moments) if moments else bank
+
     def read(self, bank: BankState, number: int, scene: Scene, reader: PromptReader) -> tuple[BankState, list[Entity]]:
         """Read a scene's text, give its entities their IDs, add the plan's that the text leaves unnamed."""
 
@@ -84,7 +97,7 @@ class FilmMemory:
 
         named = {bank["cast"][key]["name"].casefold(): int(key) for key in bank["cast"]}
         planned = {name: named[name.casefold()] for name in scene.characters if name.casefold() in named}
-        parsed = [_claimed(entity, planned, bank) for entity in reader.parse(scene.text, bank, near)]
+        parsed = [_claimed(entity, planned, bank) for entity in reader.parse(scene.text, bank, near).entities]
         entities = reader.match(scene.text, _once(parsed), bank, near)
         there = {entity["global_id"] for entity in entities}
         for name, global_id in planned.items():
@@ -109,7 +122,7 @@ class FilmMemory:
         state: BankState = {**bank, "frames": frames, "memory": []}
         gone = ranking.unwanted(state, self.config, self.taste)
         for name in pictures.keys() - gone:
-            write_whole(self.path(name), _png(pictures[name]))
+            write_whole(self.path(name), png(pictures[name]))
         for name in gone:
             self.path(name).unlink(missing_ok=True)
         kept = {name: frame for name, frame in frames.items() if name not in gone}
@@ -127,6 +140,18 @@ class FilmMemory:
     def path(self, name: str) -> Path:
         """Return where a frame's picture lies."""
         return self.folder / f"{name}.png"
+
+    def picture(self, name: str) -> Pictures:
+        """Return a frame's picture.
+
+        Raises:
+            StoreError: it is gone or damaged.
+        """
+        try:
+            with Image.open(self.path(name)) as image:
+                return np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise StoreError(f"cannot read {self.path(name)}: {error}; start over with --force") from error
 
     def best(self, bank: BankState, global_id: int) -> list[Frame]:
         """Return an entity's frames, the one that shows it best first."""
@@ -179,7 +204,8 @@ def _record(name: str, number: int, moment: Moment, seen: Sequence[int]) -> Fram
     }
 
 
-def _png(picture: Pictures) -> bytes:
+def png(picture: Pictures) -> bytes:
+    """Return a picture as a PNG file's content."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "PNG")
     return buffer.getvalue()

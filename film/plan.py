@@ -6,6 +6,7 @@ field of whatever is wrong. The module knows nothing of who makes a plan or of h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -123,7 +124,7 @@ class Plan(Part):
 
 def key_frames(seconds: float, density: float = KEY_FRAMES_PER_SECOND, every: int = ANCHOR_EVERY) -> list[KeyFrame]:
     """Return a scene's key frames: ``density`` a second from its beginning, every ``every``-th an anchor."""
-    count = max(1, int(seconds * density + 1e-9))
+    count = max(1, math.ceil(seconds * density - 1e-9))
     return [KeyFrame(at=round(n / density, 3), anchor=n % every == 0) for n in range(count)]
 
 

@@ -138,7 +138,7 @@ def _read(
         found = index.nearest(cast.phrase_rows(bank), phrases, 5)
         return [[Candidate(global_id, similarity) for global_id, similarity in row] for row in found]
 
-    entities = analyst.match(text, analyst.parse(text, bank, candidates), bank, candidates)
+    entities = analyst.match(text, analyst.parse(text, bank, candidates).entities, bank, candidates)
     return cast.register(bank, number, text, entities), entities
 
 

@@ -27,6 +27,8 @@ FIGURE = (26.0, 38.0, 62.0)
 """Pixels of a drawn figure beside, above and below its face's centre."""
 STEP = 12
 """Pixels between the places where an animal or a thing is looked for."""
+LIFTS = (0.0, 7.0, 14.0)
+"""Pixels above the ground at which it may be, jumping."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,11 @@ class Eye(Protocol):
     sees: bool
     """Whether `look` comes from the picture, rather than taking for granted that everyone is there."""
 
-    def look(self, picture: Pictures, wanted: Mapping[int, Wanted]) -> dict[int, Sight]:
-        """Say for each wanted entity, by global ID, what the picture (uint8 ``[height, width, 3]``) shows of it."""
+    def look(self, picture: Pictures, wanted: Mapping[int, Wanted], story: str = "") -> dict[int, Sight]:
+        """Say for each wanted entity, by global ID, what the picture (uint8 ``[height, width, 3]``) shows of it.
+
+        ``story`` is the film so far in words, for an eye that reads.
+        """
 
 
 class PlainEye:
@@ -69,9 +74,9 @@ class PlainEye:
     name = "likeness"
     sees = False
 
-    def look(self, picture: Pictures, wanted: Mapping[int, Wanted]) -> dict[int, Sight]:
+    def look(self, picture: Pictures, wanted: Mapping[int, Wanted], story: str = "") -> dict[int, Sight]:
         """Return the same for everyone."""
-        del picture
+        del picture, story
         return {global_id: Sight(0.5, box=MIDDLE) for global_id in wanted}
 
 
@@ -85,8 +90,9 @@ class DrawnEye:
         """Use the embedded model's attention for who is visible."""
         self._model = model
 
-    def look(self, picture: Pictures, wanted: Mapping[int, Wanted]) -> dict[int, Sight]:
+    def look(self, picture: Pictures, wanted: Mapping[int, Wanted], story: str = "") -> dict[int, Sight]:
         """Find people by their faces and match them to who is wanted by their looks; things by their colours."""
+        del story
         if not wanted:
             return {}
         picture = _sized(picture)
@@ -155,8 +161,8 @@ def _matched(people: Mapping[int, dict[str, tuple[str, str]]], faces: Sequence[F
     )
     found: dict[int, Face] = {}
     taken: set[int] = set()
-    for _, number, key in pairs:
-        if key not in found and -number not in taken:
+    for agrees, number, key in pairs:
+        if agrees > 0 and key not in found and -number not in taken:  # who agrees in nothing is somebody else
             found[key] = faces[-number]
             taken.add(-number)
     return found
@@ -188,13 +194,16 @@ def _thing(want: Wanted, picture: Pictures, faces: Sequence[Face], visible: floa
     if kind is None or colour is None:
         return Sight(visible)
     pixels = picture.astype(np.float32) / 255.0
-    stands = {x: read_colour(pixels, kind, x) for x in range(STEP, WIDTH - STEP, STEP)}
-    held = [read_colour(pixels, kind, face.x, 45.0 - face.y, holding=True) for face in faces]
+    lifts = LIFTS if kind not in palette.OBJECTS else LIFTS[:1]
+    places = [(x, lift) for lift in lifts for x in range(STEP, WIDTH - STEP, STEP)]
+    stands = {(x, lift): read_colour(pixels, kind, x, lift) for x, lift in places}
+    hands = faces if kind in palette.OBJECTS else ()
+    held = [read_colour(pixels, kind, face.x, 45.0 - face.y, holding=True) for face in hands]
     seen = {c for c in (*stands.values(), *held) if c}
     if colour not in seen:
         worded = tuple(look for look in want.looks if colour in look) or want.looks
         return Sight(0.0 if not seen else visible, 0.0, worded)
-    x = next((x for x, c in stands.items() if c == colour), None)
+    x = next((x for (x, _), c in stands.items() if c == colour), None)
     box = None if x is None else (max(0.0, (x - 22) / WIDTH), 0.45, min(1.0, (x + 22) / WIDTH), 1.0)
     return Sight(max(visible, 0.2), 1.0, (), box)
 

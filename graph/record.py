@@ -67,8 +67,13 @@ def run_json(
         "pictures_per_second": round(pictures / total, 3) if total else None,
         "ratio": round(video_seconds / total, 3) if total else None,
         "config": config.model_dump(mode="json"),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages that decide what a run gives."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
 
 
 def _version(package: str) -> str | None:

@@ -51,7 +51,7 @@ def require_same(
     made = made_by(folder)
     if made is None:
         return
-    differs = next(_differences(made, config, prompts, reader), None)
+    differs = next(differences(made, config, prompts, reader), None)
     if differs is None and model is not None:
         differs = next(_other_makings(made["made_with"], made_with(model)), None)
     if differs is not None:
@@ -61,7 +61,10 @@ def require_same(
         )
 
 
-def _differences(made: Event, config: RunConfig, prompts: Sequence[str] | None, reader: str | None) -> Iterator[str]:
+def differences(
+    made: Event, config: RunConfig, prompts: Sequence[str] | None = None, reader: str | None = None
+) -> Iterator[str]:
+    """Yield in words what differs between what a run was made by and what it is to be gone on with."""
     if prompts is not None:
         if len(prompts) != len(made["prompts"]):
             yield f"of another script, with {_count(made['prompts'])} instead of {_count(prompts)}"

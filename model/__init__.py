@@ -53,6 +53,11 @@ def _device(name: str) -> str:
     return name
 
 
+def forget() -> None:
+    """Let go of the models that were loaded here; those in use stay with their users, others are loaded again."""
+    _load.cache_clear()
+
+
 @lru_cache(maxsize=4)
 def _load(config: ModelConfig) -> VideoModel:
     from importlib import import_module

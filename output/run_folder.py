@@ -43,6 +43,7 @@ class RunFolder:
         self.forks = path / "forks.jsonl"
         self.inbox = path / "inbox.jsonl"
         self.clips = path / "clips"
+        self.sent = path / "sent"
         self.plan = path / "plan.yaml"
         self.lock = path / ".lock"
 
@@ -143,7 +144,7 @@ class RunFolder:
             *self.path.glob(f".*{PART}"),
         ):
             path.unlink(missing_ok=True)
-        for path in (self.frames, self.stream, self.clips):
+        for path in (self.frames, self.stream, self.clips, self.sent):
             if path.is_dir():
                 shutil.rmtree(path)
         self.events.write_bytes(b"")

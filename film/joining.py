@@ -1,0 +1,47 @@
+"""From a plan and its clips to the film's file: which picture count, fade and chapter each scene gets.
+
+Sizes and rates come from the clips: the film has those of its largest clip and of its fastest. A scene's end is rounded
+to the nearest picture from the film's beginning, so rounding never adds up. The file itself is written by
+`memreel.film.merge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from memreel.film.merge import Merged, Segment, merge
+from memreel.film.plan import Plan
+from memreel.output.pictures import VideoFacts
+
+LONGEST_CHAPTER = 80
+
+
+def join(plan: Plan, clips: Sequence[Path], facts: Sequence[VideoFacts], path: Path, overlap: int) -> Merged:
+    """Write the film of a plan's clips, one a scene, to ``path``.
+
+    Raises:
+        ModelError: a clip cannot be decoded, or is much shorter than its scene.
+        StoreError: the film cannot be written.
+    """
+    fps = max(1, round(max(one.fps for one in facts)))
+    largest = max(facts, key=lambda one: one.width * one.height)
+    ends = [round(sum(scene.seconds for scene in plan.scenes[: n + 1]) * fps) for n in range(len(plan.scenes))]
+    segments = [
+        Segment(
+            clip,
+            max(1, end - start),
+            fade=scene.transition == "crossfade",
+            chapter=None if scene.transition == "continuation" else _chapter(scene.text, number),
+        )
+        for number, (scene, clip, start, end) in enumerate(
+            zip(plan.scenes, clips, [0, *ends], ends, strict=False), start=1
+        )
+    ]
+    width, height = largest.width - largest.width % 2, largest.height - largest.height % 2
+    return merge(segments, path, width=width, height=height, fps=fps, overlap=overlap)
+
+
+def _chapter(text: str, number: int) -> str:
+    short = text if len(text) <= LONGEST_CHAPTER else text[:LONGEST_CHAPTER].rsplit(" ", 1)[0] + " …"
+    return f"{number}. {short}"

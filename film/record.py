@@ -1,0 +1,61 @@
+"""``run.json`` of a film: what it was made by, what every shot took, what was spent.
+
+A pure function of the state and of the clip model's ledger; it writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from memreel.film.state import FilmState, Take
+from memreel.graph.record import versions
+
+
+def film_json(
+    state: FilmState,
+    *,
+    model: str,
+    eye: str,
+    reader: str,
+    config: dict[str, Any],
+    seed: int,
+    ledger: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Return a film's facts as JSON values."""
+    shots, takes = state["shots"], state["takes"]
+    return {
+        "video_id": state["film_id"],
+        "film": True,
+        "model": model,
+        "eye": eye,
+        "reader": reader,
+        "planned_by": state["planned_by"],
+        "seed": seed,
+        "video_seconds": round(sum(scene["seconds"] for scene in state["plan"]["scenes"]), 3),
+        "scenes": len(shots),
+        "takes": len(takes),
+        "consistency": round(sum(_total(shot) for shot in shots) / len(shots), 3),
+        "shots": shots,
+        "spent": spent(takes),
+        "ledger": ledger,
+        "config": config,
+        "versions": versions(),
+    }
+
+
+def spent(takes: Sequence[Take]) -> dict[str, Any]:
+    """Return what all takes cost, in all and by provider: clips, seconds, credits, dollars."""
+    by: dict[str, Counter[str]] = {}
+    for take in takes:
+        row = by.setdefault(take["provider"], Counter())
+        row.update({"clips": 1, "seconds": take["seconds"], "credits": take["credits"], "usd": take["usd"]})
+    return {
+        "usd": round(sum(row["usd"] for row in by.values()), 6),
+        "providers": {name: {key: round(value, 6) for key, value in row.items()} for name, row in by.items()},
+    }
+
+
+def _total(take: Take) -> float:
+    return take["score"]["total"] if take["score"] else 0.0

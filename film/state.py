@@ -1,0 +1,99 @@
+"""The film graph's state: the plan, the cast and bank, what is due and what is done, as small JSON.
+
+It is the truth of where a film stands, so a film that was stopped goes on from its last checkpoint. Clips and pictures
+lie in the film's folder under their keys; models live in the process. What grows is one record a take.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from memreel.film.consistency import Score
+from memreel.memory.records import BankState
+
+
+class FilmInput(TypedDict):
+    """What a caller gives: an idea, a script's prompts or a finished plan, one of them; the rest has defaults.
+
+    ``refs`` are paths of reference pictures; ``film_id`` names the folder inside the context's ``out``.
+    """
+
+    idea: NotRequired[str]
+    prompts: NotRequired[list[str]]
+    plan: NotRequired[dict[str, Any]]
+    seconds: NotRequired[float | None]
+    refs: NotRequired[list[str]]
+    film_id: NotRequired[str]
+
+
+class Due(TypedDict):
+    """A take that is to be made: of which scene, the how-manieth, whose looks are to be stressed."""
+
+    scene: int
+    take: int
+    stressed: list[int]
+
+
+class Take(TypedDict):
+    """A clip that was made for a scene, with what went into it and what it is worth.
+
+    ``references`` are ids of memory frames; ``sent_bytes`` is the size of all pictures that went along; ``score`` is
+    ``None`` until it was judged.
+    """
+
+    scene: int
+    take: int
+    key: str
+    path: str
+    seconds: float
+    provider: str
+    model: str
+    usd: float
+    credits: float
+    prompt: str
+    references: list[str]
+    sent_bytes: int
+    notes: list[str]
+    score: Score | None
+
+
+class FilmState(TypedDict, total=False):
+    """The state between two nodes; a key is absent until the node that sets it has run.
+
+    Attributes:
+        idea: what the film is to show, in words.
+        prompts: a script's prompts, if one was given instead.
+        plan: the plan, see `memreel.film.plan.Plan`.
+        seconds: the playing time that was asked for.
+        refs: paths of the reference pictures.
+        film_id: name of the film's folder.
+        planned_by: who made the plan: a chat model's name, "rules" or "user".
+        approved: whether the plan may be shot.
+        bank: cast, memory frames and scenes as prompts.
+        read: scenes whose entities are in the bank.
+        due: takes that are to be made now.
+        made: takes that are made and not yet judged.
+        takes: every judged take.
+        shots: the chosen take of each scene that is done, in order.
+        logged: lines of the film's event log that this state accounts for.
+        video: path of the finished film.
+    """
+
+    idea: str
+    prompts: list[str]
+    plan: dict[str, Any]
+    seconds: float | None
+    refs: list[str]
+    film_id: str
+    planned_by: str
+    approved: bool
+    bank: BankState
+    read: int
+    due: list[Due]
+    made: list[Take]
+    takes: list[Take]
+    shots: list[Take]
+    logged: int
+    video: str
