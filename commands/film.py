@@ -143,8 +143,8 @@ def _make(given: FilmInput, context: FilmContext, force: bool) -> dict[str, Any]
     if result["status"] == "done":
         facts = folder.read_json(folder.run)
         result |= {"video": str(folder.video), "report": str(folder.report), "plan": str(folder.plan)}
-        result |= {key: facts[key] for key in ("video_seconds", "scenes", "takes", "consistency", "seed")}
-        result["usd"] = facts["spent"]["usd"]
+        result |= {key: facts[key] for key in ("video_seconds", "consistency", "seed")}
+        result |= {"scenes": len(facts["shots"]), "takes": len(facts["takes"]), "usd": facts["spent"]["usd"]}
     result["seconds"] = round(time.perf_counter() - began, 3)
     return result
 

@@ -86,9 +86,7 @@ class ChatEye:
         self._kept[jpeg, question] = answer
         return answer
 
-    def _ask(
-        self, question: str, jpeg: bytes, wanted: Mapping[int, Wanted]
-    ) -> dict[int, Sight]:
+    def _ask(self, question: str, jpeg: bytes, wanted: Mapping[int, Wanted]) -> dict[int, Sight]:
         """Ask about a picture.
 
         Raises:

@@ -60,7 +60,7 @@ def collect(folder: RunFolder, record: RunRecord) -> RunPictures:
         StoreError: the video or a picture is damaged.
     """
     frames = {
-        name: _memory_frame(path)
+        name: frame_source(path)
         for name, frame in record.frames.items()
         if frame.stored and (path := folder.frames / f"{name}.png").is_file()
     }
@@ -76,11 +76,11 @@ def collect(folder: RunFolder, record: RunRecord) -> RunPictures:
         if name not in frames and frame.index is not None
     }
     pictures = read_pictures(folder.video, [*number.values(), *dropped.values()])
-    thumbs = {n: _jpeg(picture) for n, picture in pictures.items()}
+    thumbs = {n: thumbnail(picture) for n, picture in pictures.items()}
     frames |= {name: thumbs[n] for name, n in dropped.items() if n in thumbs}
     return RunPictures(
         video=video,
-        source=_source(folder.video),
+        source=video_source(folder.video),
         chunks={index: thumbs[n] for index, n in number.items() if n in thumbs},
         frames=frames,
     )
@@ -101,24 +101,31 @@ def video_facts(path: Path) -> VideoFacts:
         raise StoreError(f"cannot read {path}: {error}") from error
 
 
-def _source(video: Path) -> str:
+def video_source(video: Path) -> str:
+    """Return a video as a data URI if it is small, else its name."""
     if video.stat().st_size > VIDEO_BYTES:
         return video.name
     return "data:video/mp4;base64," + base64.b64encode(video.read_bytes()).decode()
 
 
-def _memory_frame(path: Path) -> str:
+def frame_source(path: Path) -> str:
+    """Return a memory frame as a data URI, reduced if it is large.
+
+    Raises:
+        StoreError: it is gone or damaged.
+    """
     content = path.read_bytes()
     if len(content) <= FRAME_BYTES:
         return "data:image/png;base64," + base64.b64encode(content).decode()
     try:
         with Image.open(path) as image:
-            return _jpeg(np.asarray(image.convert("RGB")))
+            return thumbnail(np.asarray(image.convert("RGB")))
     except OSError as error:
         raise StoreError(f"{path} is damaged: {error}") from error
 
 
-def _jpeg(picture: Pictures) -> str:
+def thumbnail(picture: Pictures) -> str:
+    """Return a picture as a data URI, at most `THUMBNAIL_WIDTH` wide."""
     image = Image.fromarray(picture)
     if image.width > THUMBNAIL_WIDTH:
         image = image.resize(

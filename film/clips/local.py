@@ -23,9 +23,9 @@ from PIL import Image, ImageOps
 from memreel.errors import StoreError, UserError
 from memreel.film.clips.protocol import Capabilities, Clip, ClipRequest, Cost, Emit, Reference
 from memreel.model.protocol import LoggedChunk, MemoryFrame, Pictures, VideoModel, VideoSpec
-from memreel.output.durable import read_tensors, write_tensors
+from memreel.output.durable import part_of, read_tensors, write_tensors
 from memreel.output.pictures import video_facts
-from memreel.output.video import VideoWriter
+from memreel.output.video import assemble, encode
 
 LATENTS = ".safetensors"
 FIRST_GUESS_S = 1.0
@@ -106,16 +106,22 @@ class LocalStream:
         stream.set_prompt(text)
         made: list[torch.Tensor] = []
         spec = self.model.spec
+        pieces = part_of(path.with_name(f"{request.key}.pieces"))
         try:
-            with VideoWriter(path, spec.width, spec.height, spec.fps) as writer:
+            with pieces.open("wb") as file:
                 for number in range(chunks):
                     chunk = stream.generate(memory)
                     made.append(chunk.latents.cpu())
-                    writer.add(chunk.pictures)
+                    piece = encode(chunk.pictures, spec.fps, number * spec.chunk_pictures, number)
+                    file.write(piece.body if number else piece.head + piece.body)
                     emit({"type": "clip_chunk", "key": request.key, "chunk": number + 1, "chunks": chunks})
-                _keep(kept, text, made, log, request.after)  # before the video gets its name
+            _keep(kept, text, made, log, request.after)  # before the video gets its name
+            assemble(pieces, path, ())
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
         finally:
             stream.finalize()
+            pieces.unlink(missing_ok=True)
         self._chunk_s = (time.perf_counter() - began) / chunks
 
     def _clip(self, path: Path, chunks: int) -> Clip:
