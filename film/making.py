@@ -21,6 +21,7 @@ from langgraph.types import Command
 from memreel.errors import StoreError, UserError
 from memreel.film.graph import FilmGraph, build_film_graph
 from memreel.film.inputs import begun, check_input, same_film
+from memreel.film.models import clip_model
 from memreel.film.plan import Plan, check_plan
 from memreel.film.production import close_production
 from memreel.film.settings import FilmContext
@@ -57,6 +58,7 @@ def make_film(
     folder = RunFolder(run_path(RunContext(out=context.out), beginning["film_id"]))
     going_on = resume and _same(folder, beginning, context)
     if not going_on:
+        clip_model(context.model, context.run_config(), context.budget)  # a wrong name leaves no folder behind
         close_production(folder.path)
         RunFolder.create(folder.path)
     thread: RunnableConfig = {"configurable": {"thread_id": beginning["film_id"]}}

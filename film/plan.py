@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from memreel.errors import UserError, did_you_mean
 from memreel.film.clips.protocol import Ratio
@@ -74,10 +74,11 @@ class Scene(Part):
     transition: Transition = "cut"
     key_frames: list[KeyFrame] = Field(default_factory=list, max_length=200)
 
-    @field_validator("key_frames", mode="after")
-    @classmethod
-    def _in_order(cls, frames: list[KeyFrame]) -> list[KeyFrame]:
-        return sorted(frames, key=lambda frame: frame.at)
+    @model_validator(mode="after")
+    def _with_key_frames(self) -> Self:
+        """Put the key frames in order; a scene without any has those of the usual density."""
+        self.key_frames = sorted(self.key_frames, key=lambda frame: frame.at) or key_frames(self.seconds)
+        return self
 
 
 class Plan(Part):

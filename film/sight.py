@@ -136,11 +136,17 @@ def expected_look(want: Wanted) -> dict[str, tuple[str, str]] | None:
         person = person or part is not None or bool(set(words) & {*palette.PEOPLE, "girl", "boy", "lady", "gentleman"})
         if part is None:
             continue
-        table = palette.HAIR_WORDS if part == "hair" else palette.COLOUR_WORDS
-        colour = next((colour for colour, names in table.items() if set(words) & set(names)), None)
+        colour = colour_in(worded, palette.HAIR_WORDS if part == "hair" else palette.COLOUR_WORDS)
         if colour is not None:
             look[part] = (colour, worded)
     return look if person else None
+
+
+def colour_in(text: str, table: Mapping[str, Sequence[str]]) -> str | None:
+    """Return the colour of the drawn world that a text speaks of, by the longest word for one; ``None``: of none."""
+    named = [(name, colour) for colour, others in table.items() for name in (colour, *others)]
+    found = [(len(name), colour) for name, colour in named if re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE)]
+    return max(found)[1] if found else None
 
 
 def _part(words: Sequence[str]) -> str | None:
@@ -190,7 +196,7 @@ def _thing(want: Wanted, picture: Pictures, faces: Sequence[Face], visible: floa
     """Look for a thing or an animal of its colour wherever it might stand, and in everyone's hands."""
     words = set(re.findall(r"[a-z]+", f"{want.name} {want.phrase}".lower()))
     kind = next((kind for kind in (*palette.ANIMALS, palette.ROBOT, *palette.OBJECTS) if words & _nouns(kind)), None)
-    colour = next((c for c, names in palette.COLOUR_WORDS.items() if words & set(names)), None)
+    colour = colour_in(want.phrase, palette.COLOUR_WORDS)
     if kind is None or colour is None:
         return Sight(visible)
     pixels = picture.astype(np.float32) / 255.0
