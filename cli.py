@@ -14,9 +14,9 @@ import typer
 from memreel.commands.batch import batch
 from memreel.commands.bench import bench
 from memreel.commands.doctor import doctor
+from memreel.commands.film import film, plan
 from memreel.commands.fork import fork, history, resume
 from memreel.commands.live import live, push
-from memreel.commands.film import film, plan
 from memreel.commands.making import INTERRUPTED, TERMINATED
 from memreel.commands.report import report
 from memreel.commands.run import run

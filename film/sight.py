@@ -111,7 +111,7 @@ class DrawnEye:
 
     def _attention(self, picture: Pictures, phrases: Sequence[str]) -> list[float]:
         still = np.repeat(picture[None], SPEC.pictures_per_latent * SPEC.chunk_frames, axis=0)
-        log = LoggedChunk("", self._model.encode(still), [])
+        log = LoggedChunk("", self._model.latents_of(still), [])
         table = self._model.score(self._model.recall(lambda _: log, 0), phrases)
         return [float(score) for score in table[-1]]
 

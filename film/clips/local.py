@@ -38,7 +38,7 @@ FOREIGN = -1
 class Encodes(Protocol):
     """A video model that can take in pictures; without it references and foreign first frames are left out."""
 
-    def encode(self, pictures: Pictures) -> torch.Tensor:
+    def latents_of(self, pictures: Pictures) -> torch.Tensor:
         """Encode uint8 ``[frames * pictures_per_latent, height, width, 3]`` to latents."""
 
 
@@ -164,7 +164,7 @@ class LocalStream:
         """Encode one still picture as ``frames`` latent frames."""
         pixels = fit(picture, self.model.spec)
         still = np.repeat(pixels[None], frames * self.model.spec.pictures_per_latent, axis=0)
-        return cast(Encodes, self.model).encode(still)
+        return cast(Encodes, self.model).latents_of(still)
 
 
 def fit(path: Path, spec: VideoSpec) -> Pictures:
