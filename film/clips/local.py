@@ -150,15 +150,19 @@ class LocalStream:
         slots = self.model.memory_slots
         if len(references) > slots:
             emit({"type": "clip_adapted", "key": key, "note": f"{slots} of {len(references)} references attended to"})
-        frames = []
-        for number, reference in enumerate(references[:slots]):
-            log = LoggedChunk(reference.caption, self._latents(reference.path, self.model.spec.chunk_frames), [])
-            recalled = self.model.recall(lambda _, log=log: log, 0)  # type: ignore[misc]
-            frame = recalled.frame(self.model.spec.chunk_frames - 1, reference.frame_id or reference.tag)
-            frames.append(
-                MemoryFrame(frame.frame_id, FOREIGN - number, frame.frame, frame.latent, frame.keys, frame.values)
+        last = self.model.spec.chunk_frames - 1
+        return [
+            MemoryFrame(
+                reference.frame_id or reference.tag,
+                FOREIGN - number,
+                last,
+                self._latents(reference.path, last + 1)[last],
+                None,
+                None,
+                reference.caption,
             )
-        return frames
+            for number, reference in enumerate(references[:slots])
+        ]
 
     def _latents(self, picture: Path, frames: int) -> torch.Tensor:
         """Encode one still picture as ``frames`` latent frames."""
