@@ -12,8 +12,9 @@ from memreel.film.plan import CHUNK_SECONDS, key_frames, parse_plan, plan_yaml, 
 from memreel.film.planner import place, plan_by_rules, sentences, share_out
 
 STORY = (
-    "In a quiet library, Mia, a young woman with red hair and a blue sweater, waits. Ethan, a man in a yellow jacket, "
-    "walks in. On a sunny beach, Ethan looks around. A small brown dog jumps on the beach. Later, Mia waves in the library."
+    "In a quiet library, Mia, a young woman with red hair and a blue sweater, waits. Ethan, a man in a yellow "
+    "jacket, walks in. On a sunny beach, Ethan looks around. A small brown dog jumps on the beach. Later, Mia waves in "
+    "the library."
 )
 
 
