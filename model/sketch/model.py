@@ -115,7 +115,7 @@ class SketchModel:
     def latents_of(self, pictures: Pictures) -> torch.Tensor:
         """Encode whole latent frames' pictures, uint8 ``[4 * frames, height, width, 3]``, to latents."""
         pixels = torch.tensor(pictures, device=self.device).permute(0, 3, 1, 2).float() / 255.0
-        latents: torch.Tensor = self.codec.encode(pixels.unsqueeze(0))[0]  # type: ignore[operator]
+        latents: torch.Tensor = self.codec.encode(pixels.unsqueeze(0))[0]
         return latents
 
     def decode(self, log: Log, index: int) -> Pictures:
