@@ -6,8 +6,9 @@ lie in the film's folder under their keys; models live in the process. What grow
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from typing import Annotated, Any, NotRequired
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from memreel.film.consistency import Score
@@ -20,12 +21,14 @@ class FilmInput(TypedDict):
     ``refs`` are paths of reference pictures; ``film_id`` names the folder inside the context's ``out``.
     """
 
-    idea: NotRequired[str]
-    prompts: NotRequired[list[str]]
-    plan: NotRequired[dict[str, Any]]
-    seconds: NotRequired[float | None]
-    refs: NotRequired[list[str]]
-    film_id: NotRequired[str]
+    idea: NotRequired[
+        Annotated[str, Field(description="What the film shows, in a sentence or more: people, looks, places, events.")]
+    ]
+    prompts: NotRequired[Annotated[list[str], Field(description="Instead of an idea: a script, one text a scene.")]]
+    plan: NotRequired[Annotated[dict[str, Any], Field(description="Instead of an idea: a finished plan.")]]
+    seconds: NotRequired[Annotated[float | None, Field(description="Playing time, 6 to 600 seconds; by default 45.")]]
+    refs: NotRequired[Annotated[list[str], Field(description="Paths of reference pictures of people and things.")]]
+    film_id: NotRequired[Annotated[str, Field(description="Name of the film's folder; derived if left out.")]]
 
 
 class Due(TypedDict):

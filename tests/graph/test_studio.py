@@ -156,10 +156,11 @@ def mcp(client: SyncLangGraphClient, method: str, **params: Any) -> Any:
 
 def test_the_mcp_endpoint_lists_tools_that_say_what_they_do(client: SyncLangGraphClient) -> None:
     tools = {tool["name"]: tool for tool in mcp(client, "tools/list")["tools"]}
-    assert tools.keys() == {"memreel", "read_script"}
-    for tool in tools.values():
+    assert tools.keys() == {"memreel", "read_script", "film"}
+    for name, tool in tools.items():
         assert len(tool["description"]) > 100
-        assert tool["inputSchema"]["properties"]["prompts"]["description"].startswith("The script")
+        given = tool["inputSchema"]["properties"]["idea" if name == "film" else "prompts"]
+        assert given["description"].startswith("What the film shows" if name == "film" else "The script")
 
 
 def test_a_script_is_read_over_mcp_without_rendering(client: SyncLangGraphClient) -> None:
