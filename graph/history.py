@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.sqlite import SqliteSaver
 
 from memreel.configs.schema import RunConfig
 from memreel.errors import StoreError, UserError
 from memreel.graph.assembly import build_graph
+from memreel.graph.checkpoints import checkpoints
 from memreel.graph.fork import fork, fork_path
 from memreel.graph.same import made_by
 from memreel.graph.state import MemreelState
@@ -150,7 +150,7 @@ def fork_at(
     path = fork_path(out.absolute(), state)
     moved: MemreelState = {**state, "live": False, **fork(origin, state, path, run)}
     folder = RunFolder(path)
-    with SqliteSaver.from_conn_string(str(folder.checkpoints)) as saver:
+    with checkpoints(folder.checkpoints) as saver:
         build_graph(settings, saver).update_state(_thread(path.name), moved, as_node="update_memory")
     return folder
 
@@ -163,7 +163,7 @@ def state_at(folder: RunFolder, prompt_id: int, chunk_id: int) -> MemreelState:
     """
     made = made_run(folder)
     if folder.checkpoints.is_file():
-        with SqliteSaver.from_conn_string(str(folder.checkpoints)) as saver:
+        with checkpoints(folder.checkpoints) as saver:
             graph = build_graph(RunConfig.model_validate(made["config"]), saver)
             for found in graph.get_state_history(_thread(made["video_id"])):
                 state = cast(MemreelState, found.values)

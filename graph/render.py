@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.sqlite import SqliteSaver
 
 from memreel.configs import load_config, parse_config
 from memreel.configs.schema import RunConfig
 from memreel.errors import StoreError
 from memreel.graph.assembly import build_graph
 from memreel.graph.binding import run_path
+from memreel.graph.checkpoints import checkpoints
 from memreel.graph.context import RunContext
 from memreel.graph.inbox import lines_after
 from memreel.graph.same import made_by, require_same
@@ -105,7 +105,7 @@ def _rendered(script: Script, folder: RunFolder, config: RunConfig, resume: bool
     given: MemreelInput | None = {"prompts": list(script.prompts), "video_id": script.video_id, "live": live}
     thread = _thread(script)
     last = ""
-    with SqliteSaver.from_conn_string(str(folder.checkpoints)) as saver:
+    with checkpoints(folder.checkpoints) as saver:
         graph = build_graph(config, saver)
         session: Session | None = None
         try:
@@ -162,7 +162,7 @@ def _has_chunks(script: Script, folder: RunFolder, config: RunConfig) -> bool:
         return False
     require_same(folder, config, prompts=script.prompts)
     if folder.checkpoints.is_file():
-        with SqliteSaver.from_conn_string(str(folder.checkpoints)) as saver:
+        with checkpoints(folder.checkpoints) as saver:
             found = build_graph(config, saver).get_state(_thread(script))
         if found.values.get("session_id") == made["session_id"]:
             return True

@@ -1,4 +1,4 @@
-"""``memreel batch``: several videos at a time on one model, each what it is alone; failures are told and passed over."""
+"""``memreel batch``: several videos at a time on one model, each what it is alone; failures are passed over."""
 
 from __future__ import annotations
 
