@@ -18,6 +18,7 @@ import pytest
 import torch
 from langgraph.checkpoint.memory import InMemorySaver
 
+from memreel.benchmarks.kills import differing, lasting
 from memreel.cli import main
 from memreel.configs import load_config
 from memreel.errors import StoreError, UserError
@@ -124,25 +125,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def lasting(folder: RunFolder) -> dict[str, Any]:
-    """Return what must not depend on interruptions: every file's bytes, and the log without its timings."""
-    timed = {folder.events, folder.run, folder.report, folder.lock}
-    files = {
-        str(path.relative_to(folder.path)): path.read_bytes()
-        for path in sorted(folder.path.rglob("*"))
-        if path.is_file() and path not in timed and not path.name.startswith(folder.checkpoints.name)
-    }
-    drop = ("seconds", "read_in", "waited", "session_id", "pictures_per_second", "ratio")
-    events = [{key: value for key, value in event.items() if key not in drop} for event in folder.read_events()]
-    return {"files": files, "events": events}
-
-
 def equal(folder: RunFolder, other: RunFolder) -> None:
     """Compare two runs, naming the files that differ."""
-    one, two = lasting(folder), lasting(other)
-    assert one["files"].keys() == two["files"].keys()
-    assert [name for name in one["files"] if one["files"][name] != two["files"][name]] == []
-    assert one["events"] == two["events"]
+    assert differing(folder, other) == []
     assert folder.report.is_file()
 
 

@@ -1,0 +1,105 @@
+"""Is anything lost when a run is killed? SIGKILL at random moments, and a comparison with the run that was not.
+
+``python -m memreel.benchmarks.kills --count 25`` kills ``memreel run`` so often, always continuing with the same
+command, and compares every file of each video that comes of it, byte for byte, with those of an uninterrupted run. The
+moments are spread over all a run does: loading, reading prompts, chunks, the video, the last files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from memreel.output.run_folder import RunFolder
+
+PROMPTS = [
+    "Mia, a woman with red hair and a blue sweater, walks into the library with a red notebook.",
+    "Mia picks up the notebook and walks out.",
+]
+TIMED = ("seconds", "session_id", "pictures_per_second", "ratio", "read_in", "waited")
+"""Keys of events that no two runs have in common."""
+
+
+def lasting(folder: RunFolder) -> dict[str, Any]:
+    """Return what must not depend on interruptions: every file's bytes, and the log without its timings."""
+    timed = {folder.events, folder.run, folder.report, folder.lock}
+    files = {
+        str(path.relative_to(folder.path)): path.read_bytes()
+        for path in sorted(folder.path.rglob("*"))
+        if path.is_file() and path not in timed and not path.name.startswith(folder.checkpoints.name)
+    }
+    events = [{key: value for key, value in event.items() if key not in TIMED} for event in folder.read_events()]
+    return {"files": files, "events": events}
+
+
+def differing(folder: RunFolder, other: RunFolder) -> list[str]:
+    """Name the files in which two runs differ."""
+    one, two = lasting(folder), lasting(other)
+    names = one["files"].keys() | two["files"].keys()
+    differ = sorted(name for name in names if one["files"].get(name) != two["files"].get(name))
+    return differ + (["events.jsonl"] if one["events"] != two["events"] else [])
+
+
+def run(script: Path, out: Path, kill_after: float | None) -> int:
+    """Start or continue the run and kill it after so many seconds; return its exit status, -9 if it was killed."""
+    command = [sys.executable, "-m", "memreel.cli", "run", str(script), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    with subprocess.Popen(
+        [*command, "--set", "chunks_per_prompt=4"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            _, said = process.communicate(timeout=kill_after)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return process.returncode
+    if process.returncode:
+        raise SystemExit(f"the run failed with status {process.returncode}: {said.decode()}")
+    return process.returncode
+
+
+def main() -> int:
+    """Run the benchmark; exit 1 if anything was lost."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=25, help="how many kills")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
+    parser.add_argument("--json", action="store_true", help="make the last line one JSON object")
+    options = parser.parse_args()
+    draw, kills, videos = random.Random(options.seed), 0, 0
+    lost: list[str] = []
+    work = Path(tempfile.mkdtemp(prefix="memreel-kills-"))
+    try:
+        script = work / "film.jsonl"
+        script.write_text(json.dumps({"prompts": PROMPTS}))
+        began = time.monotonic()
+        run(script, work / "whole", None)
+        takes = time.monotonic() - began
+        while kills < options.count or not videos:
+            videos += 1
+            out = work / f"killed-{videos}"
+            while kills < options.count and run(script, out, draw.uniform(0.1, takes)) != 0:
+                kills += 1
+                print(f"kill {kills}: {len(list(out.rglob('latents/*.safetensors')))} chunks on the disk", flush=True)
+            if not RunFolder(out / "film").finished():
+                run(script, out, None)
+            made, whole = RunFolder(out / "film"), RunFolder(work / "whole" / "film")
+            lost += [f"{out.name}/{name}" for name in differing(made, whole)]
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    print(f"{kills} kills, {videos} videos; {'differing: ' + ', '.join(lost) if lost else 'nothing lost'}")
+    if options.json:
+        print(json.dumps({"kills": kills, "videos": videos, "differing": lost}))
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
