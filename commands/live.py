@@ -87,6 +87,9 @@ def _listen(stream: LiveStream) -> None:
 def _show(stream: LiveStream) -> None:
     from memreel.output.progress import RunProgress
 
+    if not stream.folder.exists():
+        say("memreel: still loading")
+        return
     screen = console(stderr=True)
     progress = RunProgress(screen, stream.folder.path.name, None)
     progress.recall(stream.folder.read_events())
