@@ -65,7 +65,7 @@ class Film:
     MIA, TOM, AVA = MIA, TOM, AVA
 
     def __init__(self, folder: Path, state: BankState, seed: int = 7, **settings: object) -> None:
-        self.config = MemoryConfig.model_validate(settings)
+        self.config = MemoryConfig.model_validate({"presence": 0.2, "presence_ratio": 0.5, **settings})
         self.store = FrameStore(folder / "stream" / "memory", folder / "frames")
         self.bank = Bank(self.config, PaintedModel(), self.store, embedded, seed=seed)
         self.state = state
