@@ -7,6 +7,7 @@ the history it needs (who was mentioned last, which pronoun someone takes) it re
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ class Analyst:
 
     def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> Reading:  # noqa: ARG002
         """Read a prompt's entities."""
-        notes: list[str] = []
+        notes = _unread(prompt)
         cast = known_cast(bank)
         discourse = read(prompt, _names(bank), _genders(cast))
         resolved: dict[int, int] = {}
@@ -99,6 +100,12 @@ class Analyst:
         """Give every parsed entity a global ID."""
         recent = sorted(known_cast(bank), key=lambda known: known.last, reverse=True)
         return assign(parsed, bank, candidates, [known.global_id for known in recent])
+
+
+def _unread(prompt: str) -> list[str]:
+    """Say what of a prompt is in a script whose words the analyst does not know."""
+    foreign = sum(letter.isalpha() and not unicodedata.name(letter, "LATIN").startswith("LATIN") for letter in prompt)
+    return [f"{foreign} letters are not Latin; the analyst reads English"] if foreign else []
 
 
 def known_cast(bank: BankState) -> list[Known]:

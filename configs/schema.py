@@ -190,6 +190,20 @@ class AgentConfig(Section):
     retries: int = Field(2, ge=0, le=10, description="Further attempts after a failed or malformed chat reply.")
 
 
+class VerifyConfig(Section):
+    """Whether what was drawn is looked at."""
+
+    attributes: bool = Field(
+        False, description="Look at a new entity's best memory frame and correct its attributes before the next prompt."
+    )
+    model: str | None = Field(
+        None, description="Chat model that sees, at the agent's address; null: the reader of 'sketch' pictures."
+    )
+    weight: float = Field(
+        0.0, ge=0, le=1, description="Share of what was seen in a frame's score, beside the video model's attention."
+    )
+
+
 class DirectorConfig(Section):
     """Budgets of a chat model that steers (``agent.profile: agent``)."""
 
@@ -234,5 +248,6 @@ class RunConfig(Section):
     prompt: PromptConfig = Field(default_factory=PromptConfig, description="The text for the video model.")
     video: VideoConfig = Field(default_factory=VideoConfig, description="The video while it is made.")
     agent: AgentConfig = Field(default_factory=AgentConfig, description="The reader of prompts, and who steers.")
+    verify: VerifyConfig = Field(default_factory=VerifyConfig, description="Looking at what was drawn.")
     director: DirectorConfig = Field(default_factory=DirectorConfig, description="Budgets of the one who steers.")
     film: FilmConfig = Field(default_factory=FilmConfig, description="What memreel film adds.")

@@ -32,6 +32,7 @@ from memreel.agent.texts import texts
 from memreel.configs.schema import RunConfig
 from memreel.errors import MemreelError, StoreError, UserError
 from memreel.graph.ahead import LookAhead
+from memreel.graph.checks import Checks, looker_for
 from memreel.graph.latents import log_of, write_latents
 from memreel.graph.record import agent_json, run_json
 from memreel.graph.same import made_with
@@ -42,7 +43,7 @@ from memreel.memory.frames import FrameStore
 from memreel.memory.index import Candidate
 from memreel.memory.records import BankState, Entity, Frame
 from memreel.model.minilm import sentence_encoder
-from memreel.model.protocol import Chunk, VideoModel, place_of
+from memreel.model.protocol import Chunk, EvictedChunk, VideoModel, place_of
 from memreel.output.growing import GrowingVideo
 from memreel.output.report import write_report
 from memreel.output.run_folder import RunFolder
@@ -100,6 +101,8 @@ class Session:
         self._began = time.perf_counter()
         self._pending: dict[str, float] = {}
         self._prompt: tuple[int, str] | None = None
+        looker = looker_for(config, model.name)
+        self._checks = Checks(looker, config, folder, self._recalled) if looker else None
         self._ahead = LookAhead(lambda prompt, bank: self.reader.parse(prompt, bank, self._candidates(bank)))
 
     @classmethod
@@ -258,7 +261,9 @@ class Session:
         """
         index, current = state["index"], (state["prompt_id"], state["text"])
         if state["prompt_id"] < len(state["prompts"]):
-            self._ahead.expect(state["prompts"][state["prompt_id"]], state["bank"])
+            told = state["bank"] if self._checks is None else self._checks.outlook(state)
+            if told is not None:
+                self._ahead.expect(state["prompts"][state["prompt_id"]], told)
         with self._timed("bank"):
             memory = self.bank.frames(state["bank"])
         if self._prompt != current:
@@ -321,11 +326,18 @@ class Session:
                 "seconds": round(time.time() - push["at"], 3),
             }
         self.emit(event)
-        return {"bank": bank, "pushed": pushed, "evicted": None, **self.stands()}
+        checks = state["checks"] if self._checks is None else self._checks.begin({**state, "bank": bank})
+        return {"bank": bank, "pushed": pushed, "checks": checks, "evicted": None, **self.stands()}
 
     def close_prompt(self, state: MemreelState) -> MemreelState:
-        """Record the memory that the current prompt ends with."""
-        return {"bank": self.bank.close_prompt(state["bank"], state["prompt_id"])}
+        """Record the memory that the current prompt ends with; take in what was seen of its entities, logging it."""
+        bank, checks = state["bank"], state["checks"]
+        if self._checks is not None:
+            with self._timed("verify"):
+                bank, checks, events = self._checks.take(state)
+            for event in events:
+                self.emit(event)
+        return {"bank": self.bank.close_prompt(bank, state["prompt_id"]), "checks": checks, **self.stands()}
 
     def finish(self, state: MemreelState) -> MemreelState:
         """Complete the video, the JSON files and the report; log the end. The session is closed then."""
@@ -414,6 +426,9 @@ class Session:
         """Let the session be found by its run folder."""
         with _lock:
             _open[self.folder.path] = self
+
+    def _recalled(self, index: int) -> EvictedChunk:
+        return self.model.recall(log_of(self.folder), index)
 
     def _show(self, event: Event) -> None:
         if self.write is not None:

@@ -35,6 +35,15 @@ class ReadingRecord(TypedDict):
     calls: list[ChatCall]
 
 
+class CheckRecord(TypedDict):
+    """A look at an entity's memory frame, of chunk ``index``: under way or done, and how well it shows it (0..1)."""
+
+    frame: str
+    index: int
+    done: bool
+    score: float | None
+
+
 class ToolCall(TypedDict):
     """A tool call of the director's; ``wrong`` says why it cannot be carried out."""
 
@@ -129,6 +138,7 @@ class MemreelState(TypedDict, total=False):
         live: whether the stream waits for prompts instead of ending.
         taken: lines of its inbox that are part of ``prompts`` by now.
         pushed: for prompts that came in by push and have no chunk yet, by number, when they were pushed.
+        checks: looks at entities' pictures by global ID (``verify.attributes``).
         director: the director's record where a chat model steers (``agent.profile``), else ``None``.
         video: path of the finished video.
     """
@@ -153,6 +163,7 @@ class MemreelState(TypedDict, total=False):
     live: bool
     taken: int
     pushed: dict[str, PushRecord]
+    checks: dict[str, CheckRecord]
     director: DirectorRecord | None
     video: str
 
@@ -193,6 +204,7 @@ def before_first_prompt(
         "live": live,
         "taken": 0,
         "pushed": {},
+        "checks": {},
         "director": director if directed else None,
         "video": "",
     }

@@ -89,6 +89,12 @@ def reassign(bank: BankState, prompt_id: int, global_id: int, really: int | None
     return {**after, "frames": moved}
 
 
+def corrected(bank: BankState, global_id: int, attrs: Sequence[str]) -> BankState:
+    """Return ``bank`` with a member's attributes as they were seen; what each prompt said of it stays on record."""
+    member = bank["cast"][str(global_id)]
+    return {**bank, "cast": {**bank["cast"], str(global_id): {**member, "all_attrs": _appended([], attrs)}}}
+
+
 def phrase_rows(bank: BankState) -> list[tuple[int, str]]:
     """Return (global ID, text) for every way the cast has been worded: the rows of the cast's index.
 

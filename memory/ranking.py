@@ -122,6 +122,27 @@ def unwanted(bank: BankState, config: MemoryConfig, taste: Taste) -> set[str]:
     return set(bank["frames"]) - wanted
 
 
+def plainest(bank: BankState, global_id: int, presence: float) -> Frame | None:
+    """Return the frame that shows an entity best, if one plainly does: with a score of at least ``presence``."""
+    shown = [frame for frame in bank["frames"].values() if global_id in frame["associated_entities"]]
+    plain = [frame for frame in shown if _score(frame, global_id) >= presence]
+    return max(plain, key=lambda frame: (_score(frame, global_id), frame["index"]), default=None)
+
+
+def blended(bank: BankState, name: str, global_id: int, score: float, weight: float) -> BankState:
+    """Return ``bank`` with ``weight`` of another ``score`` in what a frame is worth for an entity."""
+    frame = bank["frames"].get(name)
+    if frame is None or not weight or str(global_id) not in frame["entity_scores"]:
+        return bank
+    mixed = round((1 - weight) * frame["entity_scores"][str(global_id)] + weight * score, 6)
+    scores = {**frame["entity_scores"], str(global_id): mixed}
+    after: Frame = {**frame, "entity_scores": scores}
+    after["score"] = sum(_score(after, one) for one in frame["associated_entities"]) / max(
+        1, len(frame["associated_entities"])
+    )
+    return {**bank, "frames": {**bank["frames"], name: after}}
+
+
 def _wanted_scenery(frames: Iterable[Frame], config: MemoryConfig) -> set[str]:
     by_prompt: dict[int, list[Frame]] = {}
     for frame in frames:

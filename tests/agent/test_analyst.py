@@ -184,6 +184,14 @@ def test_odd_prompts_give_a_sane_cast(prompt: str) -> None:
     assert len(told[1]) <= 24
 
 
+@pytest.mark.parametrize("prompt", ["一个红头发的女孩走进图书馆。", "Mia 走进 the library，拿着 a yellow umbrella。"])
+def test_what_is_not_written_in_latin_letters_is_told(prompt: str) -> None:
+    reading = Analyst().parse(prompt, empty_bank(), candidates_of(empty_bank()))
+    assert "letters are not Latin; the analyst reads English" in reading.notes[0]
+    assert [e["entity"] for e in reading.entities] == (["Mia", "umbrella"] if "Mia" in prompt else [])
+    assert Analyst().parse("Zoë waves.", empty_bank(), candidates_of(empty_bank())).notes == []
+
+
 def test_fifty_people_in_one_prompt_are_cut_with_a_note() -> None:
     trades = ["baker", "tailor", "nurse", "pilot", "monk", "chef", "clown", "king", "queen", "knight"]
     colours = ["red", "blue", "green", "white", "black"]
