@@ -81,6 +81,19 @@ class ChunkEvent(TypedDict):
     seconds: dict[str, float]
 
 
+class CheckEvent(TypedDict):
+    """An entity was looked at in a memory frame: by whom, what was seen (``None``: nothing), how well it shows."""
+
+    type: Literal["check"]
+    global_id: int
+    frame: str
+    by: str
+    attrs: list[str] | None
+    score: float | None
+    notes: list[str]
+    calls: list[ChatCall]
+
+
 class DirectorEvent(TypedDict):
     """The director has acted: what it cost, which tools it called, what went otherwise than usual, what is spent."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -74,6 +75,9 @@ def test_what_a_chat_model_sees_is_in_the_cast_before_the_next_prompt_is_matched
     assert "red hair" not in second["text"]
     assert len(server.requests) == 1
     assert list(RunFolder(runs / "film").read_events()) == seen
+    schema = json.loads((Path(__file__).parent / "schemas" / "event.schema.json").read_text())
+    for event in seen:
+        jsonschema.validate(event, schema)
 
 
 @pytest.mark.usefixtures("small_model")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -102,6 +103,9 @@ def test_the_director_makes_the_video_by_tool_calls_alone(settings: Settings, ru
     costs = [(c["outcome"], c["input_tokens"]) for event in of("director", seen) for c in event["calls"]]
     assert costs == [("ok", 120)] * 5
     assert of("director", seen)[-1]["spent"]["calls"] == 5
+    schema = json.loads((Path(__file__).parents[1] / "graph" / "schemas" / "event.schema.json").read_text())
+    for event in seen:
+        jsonschema.validate(event, schema)
     for name in ("memory_bank.json", "video.mp4"):
         assert (runs / "film" / name).read_bytes() == (runs / "plain" / name).read_bytes()
     assert {tool["function"]["name"] for tool in script.asked[0]["tools"]} >= {"rewind", "search_memory", "show_frame"}
