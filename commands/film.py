@@ -174,7 +174,7 @@ def _tell(event: dict[str, Any]) -> None:
             score = event["score"]
             parts = ", ".join(f"{name} {score[name]:.2f}" for name in PARTS if score[name] is not None)
             say(f"  {event['key']}: consistency {score['total']:.2f} ({parts})" + (", again" if event["again"] else ""))
-        case "clip_failover" | "clip_adapted" | "clip_refused" | "resources":
+        case "clip_failover" | "clip_adapted" | "clip_refused" | "clip_resumed" | "clip_skipped" | "resources":
             say("  " + ", ".join(f"{key} {value}" for key, value in event.items() if key != "type"))
 
 

@@ -31,6 +31,9 @@ class Routed(Protocol):
     def require(self, requests: Sequence[ClipRequest]) -> None:
         """Refuse what cannot be made or paid for; nothing is sent."""
 
+    def affords(self, requests: Sequence[ClipRequest], folder: Path) -> bool:
+        """Tell whether what is left of the budget pays for all these clips."""
+
     def ledger(self, folder: Path) -> Any:
         """Return the ledger of a film's clips."""
 

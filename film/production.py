@@ -18,7 +18,8 @@ from typing import Any
 
 from memreel.agent.reading import chat_model, prompt_reader
 from memreel.configs.schema import RunConfig
-from memreel.errors import MemreelError, StoreError
+from memreel.errors import MemreelError, ModelError, StoreError
+from memreel.film.clips.ledger import BudgetError
 from memreel.film.clips.local import LocalStream
 from memreel.film.clips.protocol import Clip, ClipModel, ClipRequest
 from memreel.film.consistency import LAST_FRAMES, Against, Weights, judge
@@ -58,6 +59,8 @@ from memreel.output.durable import write_whole
 from memreel.output.run_folder import RunFolder
 
 Event = dict[str, Any]
+Wish = tuple[Due, ClipRequest, list[str]]
+"""A take that is due, its request, and the ids of the frames that go with it."""
 Write = Callable[[Event], None]
 
 _open: dict[Path, Production] = {}
@@ -194,18 +197,46 @@ class Production:
             bank, read, due = self._next_scenes(state)
         state = {**state, "bank": bank, "read": read}
         plan = _plan(state)
-        wishes = [(one, *self.shooting.request(state, plan, one)) for one in due]
+        wishes = self._affordable(state, plan, [(one, *self.shooting.request(state, plan, one)) for one in due])
         clips: dict[str, Clip] = {}
         jobs = {request.key: request for _, request, _ in wishes}
         for batch in batches([self._job(r) for r in jobs.values()], self.resources.estimates, self.resources.limits):
             with ThreadPoolExecutor(max_workers=max(1, min(self.clips.capabilities.at_once, len(batch)))) as pool:
                 futures = {job.key: pool.submit(copy_context().run, self._make, jobs[job.key]) for job in batch}
-                clips |= {key: future.result() for key, future in futures.items()}
+            again = {request.key for one, request, _ in wishes if one["take"] > 1}
+            for key, future in futures.items():
+                try:
+                    clips[key] = future.result()
+                except (BudgetError, ModelError) as error:
+                    if key not in again:
+                        raise
+                    self._skip(key, str(error))
         made = [
             _take(one, request, clips[request.key], names, self.shooting.sent_bytes(request), self.folder.path)
             for one, request, names in wishes
+            if request.key in clips
         ]
         return {"bank": bank, "read": read, "due": [], "made": made, "logged": self.logged}
+
+    def _affordable(self, state: FilmState, plan: Plan, wishes: list[Wish]) -> list[Wish]:
+        """Leave out retakes whose money the scenes to come need: a whole film goes before a better one."""
+        if not isinstance(self.clips, Routed):
+            return wishes
+        to_come = [self.shooting.sketched(state, plan, n) for n in range(state["read"] + 1, len(plan.scenes) + 1)]
+        kept: list[Wish] = []
+        for wish in wishes:
+            one, request, _ = wish
+            if one["take"] == 1 or self.clips.affords(
+                [*(other for _, other, _ in kept), request, *to_come], self.folder.clips
+            ):
+                kept.append(wish)
+            else:
+                self._skip(request.key, "the budget is needed for the scenes to come")
+        return kept
+
+    def _skip(self, key: str, reason: str) -> None:
+        """Log that a retake is not to be had: the best take so far is kept."""
+        self.emit({"type": "clip_skipped", "key": key, "reason": reason})
 
     def _make(self, request: ClipRequest) -> Clip:
         began = time.perf_counter()
@@ -401,10 +432,12 @@ def open_production(state: FilmState, context: FilmContext, write: Write) -> Fil
     if earlier is not None:
         earlier.close()
     config = context.run_config()
-    RunFolder(path).require_free()
-    production = Production(RunFolder(path), config, context)
+    folder = RunFolder(path)
+    folder.require_free()
+    production = Production(folder, config, context)
     try:
-        RunFolder.create(path)
+        if not (folder.exists() and folder.events.stat().st_size == 0):  # else made for it, checkpoints open in it
+            RunFolder.create(path)
     except MemreelError:
         production.close()
         raise

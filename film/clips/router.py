@@ -126,7 +126,7 @@ class Router:
         """
         routes = [self.route(request) for request in requests]
         usd = round(sum(route.cost.usd for route in routes), 6)
-        reserved = sum(route.cost.usd * table().providers[route.provider].reserve for route in routes)
+        reserved = sum(self._reserve(route) for route in routes)
         used = {route.provider for route in routes}
         budget = self.books.budget
         return {
@@ -138,6 +138,23 @@ class Router:
             "over_budget": round(max(0.0, reserved - budget), 6) if budget is not None else 0.0,
             "missing_keys": sorted(" or ".join(table().providers[name].keys) for name in used if _no_key(name)),
         }
+
+    def affords(self, requests: Sequence[ClipRequest], folder: Path) -> bool:
+        """Tell whether what is left of a film's budget pays for all these clips; nothing is reserved.
+
+        A clip that is there already, or a task that was paid for, costs nothing more.
+
+        Raises:
+            UserError: a request that no model can serve.
+        """
+        left = self.ledger(folder).left
+        if left is None:
+            return True
+        new = [wish for wish in requests if not any(model.picks_up(wish, folder) for model in self.models)]
+        return sum(self._reserve(self.route(wish)) for wish in new) <= left + 1e-9
+
+    def _reserve(self, route: Route) -> float:
+        return route.cost.usd * table().providers[route.provider].reserve
 
     def require(self, requests: Sequence[ClipRequest]) -> None:
         """Check before a film begins that its clips can be made and paid for. Nothing is sent.

@@ -63,6 +63,16 @@ def test_a_budget_that_is_too_small_for_everybody_is_said_once(
         hosted("auto", 0.1, QUICK).generate(WISH, tmp_path, silent)
 
 
+def test_what_is_paid_for_already_is_always_affordable(runway: ProviderServer, tmp_path: Path) -> None:
+    router = hosted("runway", 1.0, QUICK)
+    more = replace(WISH, key="s02a1")
+    assert router.affords([WISH, more], tmp_path)
+    assert not router.affords([WISH, more, replace(WISH, key="s03a1")], tmp_path)
+    router.generate(WISH, tmp_path, silent)
+    assert router.affords([WISH, more], tmp_path)
+    assert not router.affords([more, replace(more, key="s03a1")], tmp_path)
+
+
 def test_a_finished_clip_is_not_paid_for_again(runway: ProviderServer, tmp_path: Path) -> None:
     first = hosted("runway", 1.0, QUICK).generate(WISH, tmp_path, silent)
     again = hosted("runway", 1.0, QUICK).generate(WISH, tmp_path, silent)
