@@ -79,6 +79,8 @@ class WanStream:
         started = time.perf_counter()
         try:
             text, context = self._governing.context(), self.cache.context(self._ready(memory))
+            self._wait()
+            laid = time.perf_counter()
             latents = self._denoise(text, context)
             if not bool(latents.isfinite().all()):
                 raise ModelError(
@@ -96,7 +98,12 @@ class WanStream:
                 f"wan: {self.model.device} is out of memory in chunk {self.index}; a smaller width and height, "
                 "fewer local frames or codec=tiny need less"
             ) from error
-        seconds = {"denoise": denoised - started, "clean": cleaned - denoised, "decode": ended - cleaned}
+        seconds = {
+            "context": laid - started,
+            "denoise": denoised - laid,
+            "clean": cleaned - denoised,
+            "decode": ended - cleaned,
+        }
         finished = self._finished(latents, written, pictures)
         return self._push(finished, pictures, [frame.frame_id for frame in memory], seconds)
 

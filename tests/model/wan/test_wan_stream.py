@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_a_chunk_is_three_latent_frames_and_twelve_pictures_and_leaves_two_later
     for index, chunk in enumerate(film.chunks):
         assert (chunk.index, chunk.latents.shape) == (index, (3, 16, 4, 8))
         assert (chunk.pictures.shape, chunk.pictures.dtype) == ((12, 32, 64, 3), np.uint8)
-        assert chunk.seconds.keys() == {"denoise", "clean", "decode"}
+        assert chunk.seconds.keys() == {"context", "denoise", "clean", "decode"}
     evicted = [chunk.evicted for chunk in film.chunks]
     assert [e.index if e else None for e in evicted] == [None, None, 0, 1, 2, 3, 4, 5, 6]
     first = evicted[2]
@@ -286,3 +287,21 @@ def test_any_size_that_patches_divide_works(folder: Path) -> None:
     assert chunk.latents.shape == (3, 16, 10, 6)
     assert chunk.pictures.shape == (12, 80, 48, 3)
     assert model.grid == (5, 3)
+
+
+def test_memory_stays_flat_however_long_a_stream_runs(folder: Path) -> None:
+    model = model_of(folder, width=32, height=32, steps=(1000,), rotary="absolute")
+    stream, memory, alive = model.open(0), [], []
+    stream.set_prompt(MIA)
+    for index in range(60):
+        chunk = stream.generate(memory)
+        if chunk.evicted is not None:
+            memory = [*memory, chunk.evicted.frame(0, str(index), latent_only=True)][-3:]
+        if index % 20 == 19:
+            gc.collect()
+            sizes = [t.numel() * t.element_size() for t in gc.get_objects() if type(t) is torch.Tensor]
+            alive.append((len(sizes), sum(sizes)))
+    assert alive[1:] == alive[:-1]
+    assert len(stream.cache.local) == 2
+    assert len(stream._remembered) == 3
+    assert bool(chunk.latents.isfinite().all())
