@@ -27,7 +27,8 @@ def test_the_fastest_is_taken_and_all_times_are_told(monkeypatch: pytest.MonkeyP
     names = {id(kernel): name for name, kernel in KERNELS.items()}
     monkeypatch.setattr(attention, "milliseconds", lambda kernel, *_: took.get(names[id(kernel)]))
     chosen = choose("auto", SHAPE, 10, "cpu", torch.float32)
-    assert (chosen.name, chosen.kernel, chosen.milliseconds) == ("flash", KERNELS["flash"], took)
+    assert (chosen.name, chosen.kernel) == ("flash", KERNELS["flash"])
+    assert chosen.milliseconds == {"cudnn": 3.0, "flash": 2.0}, "math is for where there is nothing else"
     assert choose("math", SHAPE, 10, "cpu", torch.float32).name == "math"
 
 
