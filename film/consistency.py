@@ -23,6 +23,8 @@ from memreel.film.sight import Eye, Sight, Wanted
 from memreel.model.protocol import Pictures
 
 LAST_FRAMES = 3
+PRESENT = 0.2
+"""What somebody in the picture with all looks wrong is worth, above not being there."""
 
 
 class Score(TypedDict):
@@ -124,9 +126,9 @@ def _best(key: int, sights: Sequence[Mapping[int, Sight]]) -> tuple[int, Sight]:
 
 
 def _character(sights: Sequence[Mapping[int, Sight]], key: int, crops: float | None) -> float:
-    """Return the mean share of right looks where the entity is seen; who is never seen has none."""
+    """Return the mean share of right looks where the entity is seen; to be there at all counts `PRESENT` of it."""
     told = [seen[key].likeness for seen in sights if seen[key].visible > 0]
-    known = [value for value in told if value is not None]
+    known = [PRESENT + (1 - PRESENT) * value for value in told if value is not None]
     if known:
         return float(np.mean(known))
     return crops if crops is not None and any(seen[key].visible > 0 for seen in sights) else 0.0

@@ -8,8 +8,7 @@ asked for, the graph interrupts with the plan and its cost before anything is sp
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -25,8 +24,14 @@ from memreel.film.settings import FilmContext
 from memreel.film.state import FilmInput, FilmState
 
 FilmGraph = CompiledStateGraph[FilmState, FilmContext, FilmInput, FilmState]
-Node = Callable[[FilmState, Runtime[FilmContext]], FilmState]
 STEPS = 10**6
+
+
+class Node(Protocol):
+    """A node of the film graph: a plain function, since making clips computes and waits."""
+
+    def __call__(self, state: FilmState, runtime: Runtime[FilmContext]) -> FilmState:
+        """Do the node's work and return the state's update."""
 
 
 def parse_input(state: FilmState, runtime: Runtime[FilmContext]) -> FilmState:
@@ -115,7 +120,7 @@ def build_film_graph(
     settings = config if isinstance(config, RunConfig) else load_config(config or "sketch")
     builder = StateGraph(FilmState, context_schema=FilmContext, input_schema=FilmInput)
     for name, node in NODES.items():
-        builder.add_node(name, _bound(node, settings))  # type: ignore[call-overload]
+        builder.add_node(name, _bound(node, settings))
     builder.add_edge(START, "parse_input")
     builder.add_edge("parse_input", "plan_scenes")
     builder.add_edge("plan_scenes", "review")

@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import memreel.model
 from memreel.errors import StoreError
 from memreel.film.resources import Relief
+from memreel.model import minilm
 from memreel.model.protocol import Pictures
 from memreel.output.pictures import VideoFacts, video_facts
 from memreel.output.video import last_pictures, read_pictures
@@ -97,11 +99,8 @@ class Kept(Relief):
 
     def drop_idle_models(self) -> None:
         """Let go of the sentence encoder and of video models that no clip is made with; they load again when needed."""
-        import memreel.model
-        from memreel.model.minilm import sentence_encoder
-
         memreel.model.forget()
-        sentence_encoder.cache_clear()
+        minilm.forget()
 
     def _hold(self, fresh: dict[Place, Pictures]) -> None:
         with self._lock:

@@ -208,7 +208,7 @@ def _thing(want: Wanted, picture: Pictures, faces: Sequence[Face], visible: floa
     seen = {c for c in (*stands.values(), *held) if c}
     if colour not in seen:
         worded = tuple(look for look in want.looks if colour in look) or want.looks
-        return Sight(0.0 if not seen else visible, 0.0, worded)
+        return Sight(max(visible, 0.2) if seen else 0.0, 0.0, worded)
     x = next((x for (x, _), c in stands.items() if c == colour), None)
     box = None if x is None else (max(0.0, (x - 22) / WIDTH), 0.45, min(1.0, (x + 22) / WIDTH), 1.0)
     return Sight(max(visible, 0.2), 1.0, (), box)

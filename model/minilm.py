@@ -104,6 +104,11 @@ def sentence_encoder(device: str = "cpu") -> SentenceEncoder:
         return _encoder(device)
 
 
+def forget() -> None:
+    """Let go of the encoder; who uses it keeps it, and it is loaded again when asked for."""
+    _encoder.cache_clear()
+
+
 @lru_cache(maxsize=2)
 def _encoder(device: str) -> SentenceEncoder:
     return SentenceEncoder(weights_folder(), device)
