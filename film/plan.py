@@ -219,7 +219,10 @@ def check_plan(values: Any, label: str) -> Plan:
 
 
 def _complaint(error: ValidationError, tree: yaml.Node | None) -> str:
-    first = error.errors(include_url=False)[0]
+    told = error.errors(include_url=False)
+    first = next(
+        (one for one in told if one["type"] == "extra_forbidden"), told[0]
+    )  # a typo makes a missing one as well
     place, reason = tuple(first["loc"]), first["msg"]
     if first["type"] == "value_error" and reason.startswith("Value error, @"):
         _, dotted, reason = reason.split("@", 2)
