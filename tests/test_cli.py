@@ -143,6 +143,7 @@ class TestRun:
         self, script: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         log = tmp_path / "out" / "library" / "events.jsonl"
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
 
         def press() -> None:
             deadline = time.monotonic() + 60

@@ -25,7 +25,7 @@ from memreel.configs import load_config
 @pytest.fixture(scope="session")
 def measured() -> Callable[..., dict[str, Any]]:
     """Return the figures of a painted film: ``measured("identity@gold", 3, swap=True)``."""
-    plan = Plan(load_config("sketch", ["chunks_per_prompt=7"]), ())
+    plan = Plan(load_config("sketch", ["chunks_per_prompt=7", "memory.presence=0.2", "memory.presence_ratio=0.5"]), ())
 
     @cache
     def taken(variant: str, number: int, faults: tuple[tuple[str, Any], ...]) -> Take:
