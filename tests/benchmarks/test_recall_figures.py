@@ -14,7 +14,7 @@ from memreel.benchmarks.recallbench.scripts import make_scripts
 from memreel.benchmarks.recallbench.sight import match
 
 Measure = Callable[..., dict[str, Any]]
-PAIRS, SOLO, OBJECT = 9, 0, 1
+PAIRS, SOLO, OBJECT = 9, 0, 11
 """Numbers of a script with two people in each prompt, of one with one, and of one with an object put away."""
 
 
