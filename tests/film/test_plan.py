@@ -98,7 +98,7 @@ scenes:
 @pytest.mark.parametrize(
     ("wrong", "right", "says"),
     [
-        ("  text: Mia waves.", "  texts: Mia waves.", ["line 8", "scenes.2.text"]),
+        ("  text: Mia waves.", "  texts: Mia waves.", ["line 9", "scenes.2.texts", "did you mean 'text'?"]),
         ("  text: Mia waves.", "  text: Mia waves.\n  lightning: red", ["line 10", "did you mean 'lighting'?"]),
         ("- seconds: 9\n  text: Mia waits.", "- seconds: long\n  text: Mia waits.", ["line 5", "'long'"]),
         ("  characters: [Mia]", "  characters: [Mya]", ["line 7", "did you mean 'Mia'?"]),
