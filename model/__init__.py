@@ -2,16 +2,17 @@
 
 `protocol` says what a video model offers; `load` gives one by its configuration, once a process. `transformer`,
 `rotary`, `layout`, `cache`, `sampler`, `scoring` and `codec` are the parts; `sketch` is the embedded model, `wan` the
-Wan 2.1 family; `minilm` the sentence encoder. Nothing here knows of entities, of the bank or of LangGraph.
+Wan 2.1 family; `minilm` the sentence encoder; `worker` is the one thread that they all compute on. Nothing here knows
+of entities, of the bank or of LangGraph.
 """
 
 from __future__ import annotations
 
-import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from memreel.errors import UserError, did_you_mean
+from memreel.model.worker import on_model_thread
 
 if TYPE_CHECKING:
     from memreel.configs.schema import ModelConfig
@@ -21,6 +22,7 @@ VIDEO_MODELS = {"sketch": "memreel.model.sketch.model", "wan": "memreel.model.wa
 """Video models by name: the module whose ``load(config)`` gives one; the configuration names the device."""
 
 
+@on_model_thread
 def load(config: ModelConfig) -> VideoModel:
     """Return the configured video model, loading its weights at the first call of a process.
 
@@ -32,11 +34,7 @@ def load(config: ModelConfig) -> VideoModel:
             f"model.name: there is no video model '{config.name}'{did_you_mean(config.name, VIDEO_MODELS)}; "
             f"known: {', '.join(VIDEO_MODELS)}"
         )
-    with _loading:  # several streams may be opened at once
-        return _load(config.model_copy(update={"device": _device(config.device)}))
-
-
-_loading = threading.Lock()
+    return _load(config.model_copy(update={"device": _device(config.device)}))
 
 
 def _device(name: str) -> str:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from memreel.errors import ModelError
+from memreel.model.worker import on_model_thread
 
 OFFICIAL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WIDTH = 384
@@ -78,12 +79,14 @@ class SentenceEncoder:
             mask[i, : len(row)] = True
         return ids.to(self.device), mask.to(self.device)
 
+    @on_model_thread
     @torch.inference_mode()
     def token_states(self, texts: Sequence[str], max_tokens: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the last layer's token states ``[texts, tokens, 384]`` and the mask ``[texts, tokens]``."""
         ids, mask = self.tokenize(texts, max_tokens)
         return self.model(input_ids=ids, attention_mask=mask).last_hidden_state, mask
 
+    @on_model_thread
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return unit-length sentence embeddings ``[texts, 384]`` (mean over tokens, as the model was trained)."""
         if not texts:
@@ -95,13 +98,10 @@ class SentenceEncoder:
         return unit
 
 
-_loading = threading.Lock()
-
-
+@on_model_thread
 def sentence_encoder(device: str = "cpu") -> SentenceEncoder:
     """Return this process's encoder, loading it once, whichever thread asks first."""
-    with _loading:
-        return _encoder(device)
+    return _encoder(device)
 
 
 def forget() -> None:

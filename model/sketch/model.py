@@ -30,6 +30,7 @@ from memreel.model.sketch.net import CONFIG, LATENT, LAYOUT, SCORER, SHIFT, STEP
 from memreel.model.sketch.text import MAX_TOKENS
 from memreel.model.sketch.weights import load_codec, load_net
 from memreel.model.transformer import TextContext, Written
+from memreel.model.worker import on_model_thread
 
 if TYPE_CHECKING:
     from memreel.configs.schema import ModelConfig
@@ -54,10 +55,12 @@ class SketchModel:
         self._phrase = lru_cache(maxsize=256)(self.read)
         self.prompt = lru_cache(maxsize=8)(self.read)
 
+    @on_model_thread
     def fingerprint(self) -> str:
         """Return what tells these weights from others."""
         return fingerprint(self.net, self.codec)
 
+    @on_model_thread
     @torch.inference_mode()
     def read(self, text: str) -> TextContext:
         """Encode one prompt or phrase for cross-attention."""
@@ -69,6 +72,7 @@ class SketchModel:
         """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""
         return SketchStream(self, seed)
 
+    @on_model_thread
     @torch.inference_mode()
     def encode(self, latents: torch.Tensor, text: TextContext) -> Written:
         """Run the clean pass over latent frames ``[frames, channels, height, width]``, a row of ``Written`` each."""
@@ -103,6 +107,7 @@ class SketchModel:
         written = self.encode(frame.latent.to(self.device).unsqueeze(0), self.prompt(frame.text))
         return replace(frame, keys=torch.cat(written.keys), values=torch.cat(written.values))
 
+    @on_model_thread
     @torch.inference_mode()
     def pictures(self, latents: torch.Tensor, before: torch.Tensor | None) -> Pictures:
         """Decode a chunk, given the latent frame before it ``[1, channels, height, width]``."""
@@ -111,6 +116,7 @@ class SketchModel:
         pictures: Pictures = pixels.cpu().numpy().astype(np.uint8, copy=False)
         return pictures
 
+    @on_model_thread
     @torch.inference_mode()
     def latents_of(self, pictures: Pictures) -> torch.Tensor:
         """Encode whole latent frames' pictures, uint8 ``[4 * frames, height, width, 3]``, to latents."""
@@ -132,6 +138,7 @@ class SketchModel:
         logged, pictures = log(index), self.decode(log, index)
         return self.write(index, logged.latents.to(self.device), logged.text, pictures), pictures
 
+    @on_model_thread
     @torch.inference_mode()
     def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
         """Score how visible each phrase is in each frame of a chunk, ``[frames, phrases]`` in 0..1."""
@@ -155,6 +162,7 @@ class SketchStream:
         """Let the following chunks be governed by ``text``."""
         self._text = text
 
+    @on_model_thread
     @torch.inference_mode()
     def generate(self, memory: Sequence[MemoryFrame] = ()) -> Chunk:
         """Denoise and decode the next chunk and write it into the cache.
@@ -176,6 +184,7 @@ class SketchStream:
         seconds = {"denoise": denoised - started, "clean": cleaned - decoded, "decode": decoded - denoised}
         return self._finish(finished, pictures, [f.frame_id for f in memory], seconds)
 
+    @on_model_thread
     def restore(self, log: Log, index: int) -> Chunk | None:
         """Stand where a stream stood after ``index`` chunks; see `memreel.model.protocol.Stream`.
 

@@ -7,7 +7,6 @@ follows from that.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -33,6 +32,7 @@ from memreel.model.wan.stream import WanStream
 from memreel.model.wan.text import WanText, load_text, padded
 from memreel.model.wan.tiny import load_tiny
 from memreel.model.wan.vae import Codec, load_vae
+from memreel.model.worker import on_model_thread
 
 if TYPE_CHECKING:
     from memreel.configs.schema import ModelConfig
@@ -73,8 +73,8 @@ class WanModel:
         self.attention = self._set_up()
         self._phrase = lru_cache(maxsize=64)(self._read_phrase)
         self._timelines: WeakKeyDictionary[Log, Timeline] = WeakKeyDictionary()
-        self._lock = threading.Lock()
 
+    @on_model_thread
     def fingerprint(self) -> str:
         """Return what tells these weights from others."""
         return fingerprint(self.net)
@@ -110,12 +110,14 @@ class WanModel:
         """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""
         return WanStream(self, seed)
 
+    @on_model_thread
     @torch.inference_mode()
     def read(self, text: str) -> TextContext:
         """Encode a prompt as the transformer was trained to read it, padding included."""
         states = padded(self.text.states(text)).to(self.device, self.dtype)
         return self.net.text_context(states, None)
 
+    @on_model_thread
     @torch.inference_mode()
     def _read_phrase(self, text: str) -> TextContext:
         """Encode a phrase for scoring: the keys of its own tokens, without padding, at the scoring layers."""
@@ -125,13 +127,14 @@ class WanModel:
 
     def timeline(self, log: Log) -> Timeline:
         """Return the decoding of a log's chunks, which goes on where the last call left off."""
-        with self._lock:
-            return self._timelines.setdefault(log, Timeline(self.codec, log, self.device))
+        return self._timelines.setdefault(log, Timeline(self.codec, log, self.device))
 
+    @on_model_thread
     def decode(self, log: Log, index: int) -> Pictures:
         """Decode a finished chunk to the pictures that `WanStream.generate` gave; in order each is decoded once."""
         return self.timeline(log).pictures(index)
 
+    @on_model_thread
     def recall(self, log: Log, index: int) -> EvictedChunk:
         """Make a finished chunk's keys, values, queries and pictures again, as they were when it left the window.
 
@@ -142,6 +145,7 @@ class WanModel:
             raise ModelError(f"wan: chunk {index} did not leave the window where it should have")
         return last.evicted
 
+    @on_model_thread
     @torch.inference_mode()
     def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
         """Score how visible each phrase is in each frame of a chunk, ``[frames, phrases]`` in 0..1."""

@@ -23,6 +23,7 @@ from memreel.model.sampler import TIMESTEPS, mix, noise, shifted
 from memreel.model.transformer import FrameContext, TextContext, Written
 from memreel.model.wan.decoding import as_pictures, decoded
 from memreel.model.wan.switch import Governing, distance, window
+from memreel.model.worker import on_model_thread
 
 if TYPE_CHECKING:
     from memreel.model.wan.model import WanModel
@@ -65,6 +66,7 @@ class WanStream:
         self._switch(text)
         self._prompted = True
 
+    @on_model_thread
     @torch.inference_mode()
     def generate(self, memory: Sequence[MemoryFrame] = ()) -> Chunk:
         """Denoise and decode the next chunk and write it into the cache.
@@ -107,6 +109,7 @@ class WanStream:
         finished = self._finished(latents, written, pictures)
         return self._push(finished, pictures, [frame.frame_id for frame in memory], seconds)
 
+    @on_model_thread
     @torch.inference_mode()
     def restore(self, log: Log, index: int) -> Chunk | None:
         """Stand where a stream stood after ``index`` chunks; see `memreel.model.protocol.Stream`.
@@ -169,6 +172,7 @@ class WanStream:
             if how == "recache":
                 self._recache(context)
 
+    @on_model_thread
     @torch.inference_mode()
     def _recache(self, text: TextContext) -> None:
         """Encode the chunks of the local window again, oldest first, each attending to those before it."""
