@@ -48,3 +48,11 @@ def test_turning_keeps_length_and_dtype() -> None:
     turn = rotation([4.0], 2, 3, 12)
     torch.testing.assert_close(rotate(x, turn).norm(dim=-1), x.norm(dim=-1))
     assert rotate(x.bfloat16(), turn).dtype == torch.bfloat16
+
+
+def test_what_is_compiled_turns_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(1, 6, 2, 12, generator=torch.Generator().manual_seed(3))
+    turn = rotation([4.0], 2, 3, 12)
+    plain = rotate(x, turn)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(rotate(x, turn), plain)
