@@ -49,7 +49,7 @@ def rotation(
 def rotate(x: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
     """Turn queries or keys ``[..., tokens, heads, head_dim]`` by ``turn`` ``[2, tokens, head_dim / 2]``."""
     pairs = x.float().unflatten(-1, (-1, 2))
-    if not torch.compiler.is_compiling():  # one pass over memory, the same bits
+    if not torch.compiler.is_compiling():  # in one pass over memory
         turned = torch.view_as_complex(pairs) * torch.complex(turn[0], turn[1]).unsqueeze(-2)
         return torch.view_as_real(turned).flatten(-2).to(x.dtype)
     cos, sin = turn[0].unsqueeze(-2), turn[1].unsqueeze(-2)  # the compiler has no code for complex numbers
