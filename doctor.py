@@ -53,7 +53,9 @@ def _python(_: RunConfig) -> Finding:
 def _torch(_: RunConfig) -> Finding:
     import torch
 
-    threads = f"{torch.get_num_threads()} threads"
+    from memreel.model.worker import compute_threads
+
+    threads = f"{compute_threads()} threads"
     gpu = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ", no GPU: 'sketch' needs none"
     return Finding("torch", True, f"{torch.__version__}, {threads}{gpu}")
 

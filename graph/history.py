@@ -142,6 +142,7 @@ def fork_at(
         state["bank"] = closed_prompt(state["bank"], prompt_id)
     settings = config or RunConfig.model_validate(made["config"])
     run = {
+        "live": False,
         "config": settings.model_dump(mode="json"),
         "seed": settings.seed,
         "chunks_per_prompt": settings.chunks_per_prompt,

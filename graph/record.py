@@ -1,21 +1,91 @@
-"""``run.json`` and ``llm_agent.json``: what a finished run says of itself, as plain JSON.
+"""What a run says of itself: its first event, ``run.json``, ``llm_agent.json`` and the video's chapters.
 
-Pure functions of the bank's records and of measured seconds; they neither read nor write files.
+Pure functions of records and of measured seconds; they neither read nor write files.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from memreel.agent.reading import PromptReader
+from memreel.agent.texts import texts
 from memreel.configs.schema import RunConfig
+from memreel.graph.same import made_with
+from memreel.graph.state import MemreelState
 from memreel.memory.records import BankState
 from memreel.model.protocol import VideoModel
+from memreel.output.events import Event
+from memreel.output.video import Chapter
 
 PACKAGES = ("memreel", "torch", "langgraph", "transformers", "numpy", "av")
 """Packages whose versions decide what a run gives."""
+
+
+def run_event(
+    video_id: str,
+    prompts: Sequence[str],
+    config: RunConfig,
+    *,
+    model: VideoModel,
+    reader: PromptReader,
+    session_id: str,
+    live: bool,
+) -> Event:
+    """Return a run's first event, without its timings: what is to be made, by what, under which configuration."""
+    spec = model.spec
+    return {
+        "type": "run",
+        "video_id": video_id,
+        "prompts": list(prompts),
+        "live": live,
+        "chunks_per_prompt": config.chunks_per_prompt,
+        "chunk_pictures": spec.chunk_pictures,
+        "width": spec.width,
+        "height": spec.height,
+        "fps": spec.fps,
+        "model": model.name,
+        "reader": reader.name,
+        "chat_texts": texts()["version"] if reader.chat else None,
+        "seed": config.seed,
+        "memory_slots": config.memory.slots,
+        "config": config.model_dump(mode="json"),
+        "made_with": made_with(model),
+        "session_id": session_id,
+    }
+
+
+def prompt_event(state: MemreelState) -> Event:
+    """Return the event, without its timings, of a prompt that has been read and been given its memory."""
+    reading = state["reading"]
+    event: Event = {
+        "type": "prompt",
+        "prompt_id": state["prompt_id"],
+        "prompt": state["prompts"][state["prompt_id"] - 1],
+        "text": state["text"],
+        "entities": state["entities"],
+        "memory": state["bank"]["memory"],
+        "reader": reading["by"],
+        "read_in": reading["seconds"],
+        "waited": reading["waited"],
+    }
+    return event | {key: reading[key] for key in ("notes", "calls") if reading[key]}
+
+
+def chapters(events: Iterable[Event], starts: Sequence[int]) -> list[Chapter]:
+    """Return a video's chapters, one a prompt, from its log; ``starts`` has each chunk's first picture, and the end."""
+    titles: dict[int, str] = {}
+    found: dict[int, Chapter] = {}
+    for event in events:
+        if event["type"] == "prompt":
+            titles[event["prompt_id"]] = event["prompt"]
+        elif event["type"] == "chunk":
+            number, index = event["prompt_id"], event["index"]
+            start = found[number].start if number in found else starts[index]
+            found[number] = Chapter(titles[number], start, starts[index + 1])
+    return list(found.values())
 
 
 def agent_json(bank: BankState) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ import torch
 from memreel.configs.schema import RunConfig
 from memreel.errors import UserError
 from memreel.model.protocol import VideoModel
+from memreel.model.worker import compute_threads
 from memreel.output.events import Event
 from memreel.output.run_folder import RunFolder
 
@@ -31,7 +32,7 @@ def made_by(folder: RunFolder) -> Event | None:
 def made_with(model: VideoModel) -> dict[str, Any]:
     """Return what a video's bits depend on besides its configuration: weights, device, and on a CPU the threads."""
     kind = torch.device(model.device).type
-    threads = torch.get_num_threads() if kind == "cpu" else None
+    threads = compute_threads() if kind == "cpu" else None
     return {"weights": model.fingerprint(), "device": kind, "threads": threads}
 
 

@@ -18,8 +18,7 @@ import hashlib
 import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
@@ -28,26 +27,24 @@ from typing import Any
 import memreel.model
 from memreel.agent.enrich import enrich
 from memreel.agent.reading import PromptReader, prompt_reader
-from memreel.agent.texts import texts
 from memreel.configs.schema import RunConfig
 from memreel.errors import MemreelError, StoreError, UserError
 from memreel.graph.ahead import LookAhead
 from memreel.graph.checks import Checks, looker_for
 from memreel.graph.latents import log_of, write_latents
-from memreel.graph.record import agent_json, run_json
-from memreel.graph.same import made_with
+from memreel.graph.record import agent_json, chapters, prompt_event, run_event, run_json
 from memreel.graph.state import ChunkRef, MemreelState, before_first_prompt
+from memreel.graph.stopwatch import Stopwatch
 from memreel.memory.archive import to_json
 from memreel.memory.bank import Bank
 from memreel.memory.frames import FrameStore
 from memreel.memory.index import Candidate
-from memreel.memory.records import BankState, Entity, Frame
+from memreel.memory.records import BankState, Entity
 from memreel.model.minilm import sentence_encoder
 from memreel.model.protocol import Chunk, EvictedChunk, VideoModel, place_of
 from memreel.output.growing import GrowingVideo
 from memreel.output.report import write_report
 from memreel.output.run_folder import RunFolder
-from memreel.output.video import Chapter
 
 Event = dict[str, Any]
 
@@ -96,10 +93,8 @@ class Session:
         self.chunk: Chunk | None = None
         """The newest chunk, with its pictures and the chunk that it pushed out."""
         self.closed = False
-        self.totals: Counter[str] = Counter()
-        """Seconds spent so far, by stage."""
+        self._watch = Stopwatch()
         self._began = time.perf_counter()
-        self._pending: dict[str, float] = {}
         self._prompt: tuple[int, str] | None = None
         looker = looker_for(config, model.name)
         self._checks = Checks(looker, config, folder, self._recalled) if looker else None
@@ -107,7 +102,14 @@ class Session:
 
     @classmethod
     def start(
-        cls, path: Path, video_id: str, prompts: Sequence[str], config: RunConfig, write: Callable[[Event], None] | None
+        cls,
+        path: Path,
+        video_id: str,
+        prompts: Sequence[str],
+        config: RunConfig,
+        write: Callable[[Event], None] | None,
+        *,
+        live: bool = False,
     ) -> Session:
         """Open a session in the run folder ``path`` and log the run's first event.
 
@@ -128,30 +130,10 @@ class Session:
         session = cls(RunFolder(path), config, model, reader)
         session.write = write
         session._began = began
-        session._spend("load", time.perf_counter() - began)
+        session._watch.spend({"load": time.perf_counter() - began})
         session.register()
-        spec = model.spec
-        session.emit(
-            {
-                "type": "run",
-                "video_id": video_id,
-                "prompts": list(prompts),
-                "chunks_per_prompt": config.chunks_per_prompt,
-                "chunk_pictures": spec.chunk_pictures,
-                "width": spec.width,
-                "height": spec.height,
-                "fps": spec.fps,
-                "model": model.name,
-                "reader": reader.name,
-                "chat_texts": texts()["version"] if reader.chat else None,
-                "seed": config.seed,
-                "memory_slots": config.memory.slots,
-                "config": config.model_dump(mode="json"),
-                "made_with": made_with(model),
-                "session_id": session.id,
-                "seconds": session._lap(),
-            }
-        )
+        run = run_event(video_id, prompts, config, model=model, reader=reader, session_id=session.id, live=live)
+        session.emit({**run, "seconds": session._watch.lap()})
         return session
 
     def restore(self, state: MemreelState) -> None:
@@ -164,7 +146,7 @@ class Session:
             StoreError: latents or the event log are damaged or lost; the message names the file.
         """
         log, index, frames = log_of(self.folder), state["index"], state["bank"]["frames"]
-        with self._timed("restore"):
+        with self._watch.timed("restore"):
             lines = self.folder.log_lines(state["logged"])
             self._log = hashlib.sha256(b"".join(lines))
             if self._log.hexdigest() != state["log"]:
@@ -175,7 +157,7 @@ class Session:
             self.folder.keep_events(state["logged"])
             self.logged = state["logged"]
             for event in self.folder.read_events():
-                self.totals.update(event.get("seconds", {}))
+                self._watch.totals.update(event.get("seconds", {}))
             self.store.sweep(frames)
             for name, frame in frames.items():
                 if not self.store.intact(name):
@@ -183,7 +165,7 @@ class Session:
                     self.bank.keep(recalled, frame["frame"], name)
             self.writer.restore(index, lambda number: self.model.decode(log, number))
             self.chunk = self.stream.restore(log, index) if index else None
-        self._began -= sum(self.totals.values())
+        self._began -= sum(self._watch.totals.values())
 
     def emit(self, event: Event) -> None:
         """Append ``event`` to the run's log and send it to whoever watches."""
@@ -206,7 +188,7 @@ class Session:
         A prompt that was known while the one before it rendered has been read meanwhile.
         """
         bank, number = state["bank"], state["prompt_id"] + 1
-        with self._timed("parse"):
+        with self._watch.timed("parse"):
             made = self._ahead.take(state["prompts"][number - 1], bank)
         return {
             "prompt_id": number,
@@ -225,32 +207,20 @@ class Session:
     def match(self, state: MemreelState) -> MemreelState:
         """Give each entity its global ID and enter all of them, and the prompt, into the bank."""
         bank, prompt = state["bank"], _prompt(state)
-        with self._timed("match"):
+        with self._watch.timed("match"):
             entities = self.reader.match(prompt, state["parsed"], bank, self._candidates(bank))
             bank = self.bank.register(bank, state["prompt_id"], prompt, entities)
         return {"entities": entities, "bank": bank}
 
     def retrieve(self, state: MemreelState) -> MemreelState:
         """Choose what the prompt starts with: its memory frames and its enriched text. Logs the prompt."""
-        prompt, entities, reading = _prompt(state), state["entities"], state["reading"]
-        with self._timed("retrieve"):
+        prompt, entities = _prompt(state), state["entities"]
+        with self._watch.timed("retrieve"):
             bank = self.bank.retrieve(state["bank"], state["prompt_id"])
             text = enrich(prompt, entities, bank["cast"]) if self.config.prompt.enrich else prompt
-        event: Event = {
-            "type": "prompt",
-            "prompt_id": state["prompt_id"],
-            "prompt": prompt,
-            "text": text,
-            "entities": entities,
-            "memory": bank["memory"],
-            "reader": reading["by"],
-            "read_in": reading["seconds"],
-            "waited": reading["waited"],
-            "seconds": self._lap(),
-        }
-        event |= {key: reading[key] for key in ("notes", "calls") if reading[key]}
-        self.emit(event)
-        return {"bank": bank, "text": text, **self.stands()}
+        update: MemreelState = {"bank": bank, "text": text}
+        self.emit({**prompt_event({**state, **update}), "seconds": self._watch.lap()})
+        return {**update, **self.stands()}
 
     def generate(self, state: MemreelState) -> MemreelState:
         """Generate the next chunk under the state's text and memory; write its latents and its pictures.
@@ -264,21 +234,20 @@ class Session:
             told = state["bank"] if self._checks is None else self._checks.outlook(state)
             if told is not None:
                 self._ahead.expect(state["prompts"][state["prompt_id"]], told)
-        with self._timed("bank"):
+        with self._watch.timed("bank"):
             memory = self.bank.frames(state["bank"])
         if self._prompt != current:
             self.stream.set_prompt(state["text"])
             self._prompt = current
         chunk = self.chunk = self.stream.generate(memory)
-        for stage, seconds in chunk.seconds.items():
-            self._spend(stage, seconds)
+        self._watch.spend(chunk.seconds)
         ref: ChunkRef = {"index": index, "prompt_id": state["prompt_id"], "chunk_id": state["chunk_id"] + 1}
-        with self._timed("save"):
+        with self._watch.timed("save"):
             places = [astuple(place_of(frame)) for frame in memory]
             write_latents(
                 self.folder, chunk, {**ref, "text": state["text"], "memory": chunk.attended, "places": places}
             )
-        with self._timed("encode"):
+        with self._watch.timed("encode"):
             self.writer.add(chunk.pictures)
         window = [*state["window"], ref]
         evicted = None
@@ -302,7 +271,7 @@ class Session:
         if born is not None:
             if chunk is None or chunk.evicted is None or chunk.evicted.index != born["index"]:
                 raise StoreError(f"chunk {born['index']} is to be scored, but this process no longer holds it")
-            with self._timed("bank"):
+            with self._watch.timed("bank"):
                 bank, kept = self.bank.admit(
                     bank, chunk.evicted, born["prompt_id"], born["chunk_id"], state["prompt_id"]
                 )
@@ -315,7 +284,7 @@ class Session:
             "kept_frame": kept,
             "memory": state["attended"],
             "memory_next": bank["memory"],
-            "seconds": self._lap(),
+            "seconds": self._watch.lap(),
         }
         if kept is not None and kept in bank["frames"]:
             event["kept_scores"] = bank["frames"][kept]["entity_scores"]
@@ -333,7 +302,7 @@ class Session:
         """Record the memory that the current prompt ends with; take in what was seen of its entities, logging it."""
         bank, checks = state["bank"], state["checks"]
         if self._checks is not None:
-            with self._timed("verify"):
+            with self._watch.timed("verify"):
                 bank, checks, events = self._checks.take(state)
             for event in events:
                 self.emit(event)
@@ -342,13 +311,13 @@ class Session:
     def finish(self, state: MemreelState) -> MemreelState:
         """Complete the video, the JSON files and the report; log the end. The session is closed then."""
         folder, pictures = self.folder, self.writer.count
-        with self._timed("encode"):
-            self.writer.close(self._chapters())
-        with self._timed("save"):
+        with self._watch.timed("encode"):
+            self.writer.close(chapters(folder.read_events(), [*self.writer.starts, pictures]))
+        with self._watch.timed("save"):
             self.store.settle()
             folder.write_json(folder.memory_bank, to_json(state["bank"]))
             folder.write_json(folder.llm_agent, agent_json(state["bank"]))
-        self._lap()
+        self._watch.lap()
         facts = run_json(
             state["video_id"],
             self.config,
@@ -356,7 +325,7 @@ class Session:
             reader=self.reader.name,
             chunks=state["index"],
             pictures=pictures,
-            seconds=dict(self.totals),
+            seconds=dict(self._watch.totals),
             elapsed=time.perf_counter() - self._began,
         )
         folder.write_json(folder.run, facts)
@@ -367,21 +336,6 @@ class Session:
         self._release()
         self._show(done)
         return {"video": str(folder.video)}
-
-    def _chapters(self) -> list[Chapter]:
-        """Return the video's chapters, one a prompt, as the log has them."""
-        starts = [*self.writer.starts, self.writer.count]
-        titles: dict[int, str] = {}
-        chapters: dict[int, Chapter] = {}
-        for event in self.folder.read_events():
-            if event["type"] == "prompt":
-                titles[event["prompt_id"]] = event["prompt"]
-            elif event["type"] == "chunk":
-                number, index = event["prompt_id"], event["index"]
-                begun = chapters.get(number)
-                start = begun.start if begun is not None else starts[index]
-                chapters[number] = Chapter(titles[number], start, starts[index + 1])
-        return list(chapters.values())
 
     def abort(self, status: str, error: str = "") -> None:
         """Give up: no finished video is made, what there is stays playable; the log says why. Once ended, nothing."""
@@ -397,21 +351,6 @@ class Session:
         """Say who and what a prompt speaks of, by global ID; nothing is registered."""
         candidates = self._candidates(bank)
         return self.reader.match(prompt, self.reader.parse(prompt, bank, candidates).entities, bank, candidates)
-
-    def recall(self, bank: BankState, entities: Sequence[Entity]) -> list[Frame]:
-        """Return the memory frames that a prompt with these entities would start with, best first."""
-        text = ", ".join(entity["entity"] for entity in entities)
-        bank, number = self._supposed(bank, text, entities)
-        return [bank["frames"][name] for name in self.bank.retrieve(bank, number)["memory"]]
-
-    def similar_prompts(self, bank: BankState, text: str) -> list[int]:
-        """Return the numbers of the prompts so far, the one nearest in meaning to ``text`` first."""
-        return self.bank.similar_prompts(*self._supposed(bank, text, []))
-
-    def _supposed(self, bank: BankState, text: str, entities: Sequence[Entity]) -> tuple[BankState, int]:
-        """Return the bank as if a further prompt had been registered, and that prompt's number."""
-        number = len(bank["prompts"]) + 1
-        return self.bank.register(bank, number, text, list(entities)), number
 
     def __enter__(self) -> Session:
         """Return itself."""
@@ -445,23 +384,6 @@ class Session:
 
     def _candidates(self, bank: BankState) -> Callable[[Sequence[str]], list[list[Candidate]]]:
         return lambda phrases: self.bank.candidates(bank, phrases)
-
-    def _spend(self, stage: str, seconds: float) -> None:
-        self._pending[stage] = self._pending.get(stage, 0.0) + seconds
-
-    @contextlib.contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._spend(stage, time.perf_counter() - began)
-
-    def _lap(self) -> dict[str, float]:
-        """Return the seconds spent by stage since the last event, and begin anew."""
-        self.totals.update(self._pending)
-        lap, self._pending = {stage: round(seconds, 6) for stage, seconds in self._pending.items()}, {}
-        return lap
 
 
 def open_session(path: Path) -> Session | None:

@@ -159,6 +159,21 @@ class Bank:
         """
         return closed_prompt(bank, prompt_id)
 
+    def supposed_frames(self, bank: BankState, entities: Sequence[Entity]) -> list[Frame]:
+        """Return the frames that a prompt with these entities would start with, best first; nothing is registered."""
+        text = ", ".join(entity["entity"] for entity in entities)
+        bank, number = self._supposed(bank, text, entities)
+        return [bank["frames"][name] for name in self.retrieve(bank, number)["memory"]]
+
+    def prompts_like(self, bank: BankState, text: str) -> list[int]:
+        """Return the numbers of the prompts so far, the one nearest in meaning to ``text`` first."""
+        return self.similar_prompts(*self._supposed(bank, text, []))
+
+    def _supposed(self, bank: BankState, text: str, entities: Sequence[Entity]) -> tuple[BankState, int]:
+        """Return the bank as if a further prompt had been registered, and that prompt's number."""
+        number = len(bank["prompts"]) + 1
+        return self.register(bank, number, text, list(entities)), number
+
     def _check_memory(self, bank: BankState) -> None:
         """Refuse a memory that only an edit of the state can have made."""
         if len(bank["memory"]) > self._config.slots:

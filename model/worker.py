@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+import torch
+
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -32,6 +34,12 @@ def on_model_thread(work: Callable[Given, Result]) -> Callable[Given, Result]:
         return _thread.submit(lambda: _compute(work, *args, **kwargs)).result()
 
     return call
+
+
+@on_model_thread
+def compute_threads() -> int:
+    """Return by how many threads models compute on a CPU: PyTorch keeps that number for each thread by itself."""
+    return torch.get_num_threads()
 
 
 def _compute(work: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result:

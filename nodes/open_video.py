@@ -33,7 +33,7 @@ def open_video(state: MemreelState, runtime: Runtime[RunContext]) -> MemreelStat
     if live and config.agent.profile == "agent":
         raise UserError("a live stream is steered by its prompts, not by a director: set agent.profile=per_prompt")
     path = run_path(runtime.context, video_id)
-    session = Session.start(path, video_id, prompts, config, runtime.stream_writer)
+    session = Session.start(path, video_id, prompts, config, runtime.stream_writer, live=live)
     opening = session.opening(video_id, prompts, live)
     if opening["director"] is not None:  # who may want to go back to the very beginning
         keep_state(session.folder, opening)

@@ -15,12 +15,13 @@ class RunEvent(TypedDict):
     """First line: what is about to be made, by which model and reader, in which size, under which configuration.
 
     ``chat_texts`` is the version of what is said to the chat model, if one is asked; ``session_id`` that of the graph's
-    states which the folder belongs to.
+    states which the folder belongs to. A ``live`` run gets prompts while it runs, besides those it begins with.
     """
 
     type: Literal["run"]
     video_id: str
     prompts: list[str]
+    live: bool
     chunks_per_prompt: int
     chunk_pictures: int
     width: int

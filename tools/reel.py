@@ -135,7 +135,7 @@ class Reel:
                     )
                     raise UserError(f"recall_memory: no global ID {global_id} in the cast; known: {known}")
                 entities.append({"entity": member["name"], "kind": member["kind"], "attrs": [], "global_id": global_id})
-            return self._open().recall(bank, entities)
+            return self._open().bank.supposed_frames(bank, entities)
 
     def search(self, query: str, limit: int) -> dict[str, Any]:
         """Return the cast members and the earlier prompts nearest in meaning to ``query``."""
@@ -154,7 +154,7 @@ class Reel:
                 ],
                 "prompts": [
                     {"prompt_id": number, "prompt": bank["prompts"][str(number)]["text"]}
-                    for number in session.similar_prompts(bank, query)[:limit]
+                    for number in session.bank.prompts_like(bank, query)[:limit]
                 ],
             }
 

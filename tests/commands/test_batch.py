@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,47 @@ def test_a_failed_video_is_told_and_the_others_are_made_and_the_next_time_only_w
     assert {video["status"] for video in summary(capsys).values()} == {"done"}
     assert before == {name: (runs / name / "events.jsonl").read_bytes() for name in ("one", "three")}
     assert [e["index"] for e in RunFolder(runs / "two").read_events() if e["type"] == "chunk"] == list(range(9))
+
+
+@pytest.mark.parametrize(("strike", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_every_video_at_its_next_chunk_and_the_same_command_goes_on(
+    strike: signal.Signals,
+    status: int,
+    scripts: Path,
+    tmp_path: Path,
+    runs: Path,
+    small_model: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened, struck = small_model.open, []
+
+    def opens(seed: int) -> Any:
+        stream = opened(seed)
+        generate = stream.generate
+
+        def generates(memory: Any = ()) -> Any:
+            if stream.index == 2 and not struck:
+                struck.append(os.kill(os.getpid(), strike))
+            return generate(memory)
+
+        stream.generate = generates
+        return stream
+
+    monkeypatch.setattr(small_model, "open", opens)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
+    command = ["batch", str(scripts), "--out", str(runs), "--jobs", "2", "--json", *SHORT]
+    assert main(command) == status
+    seen = summary(capsys)
+    assert {video["status"] for video in seen.values()} <= {"done", "interrupted"}
+    assert seen["two"]["status"] == "interrupted", "it waits for its turn, or has nine chunks to make"
+    for name, video in seen.items():
+        assert RunFolder(runs / name).video.exists() == (video["status"] == "done")
+    assert main(command) == 0
+    assert {name: video["status"] for name, video in summary(capsys).items()} == dict.fromkeys(FILMS, "done")
+    for name, prompts in FILMS.items():
+        list(render(Script(name, tuple(prompts)), tmp_path / "alone", RunConfig(chunks_per_prompt=3)))
+        assert contents(RunFolder(runs / name)) == contents(RunFolder(tmp_path / "alone" / name))
 
 
 @pytest.mark.usefixtures("small_model")
