@@ -14,7 +14,7 @@ import os
 import random
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import openai
@@ -46,6 +46,24 @@ class Unavailable(Exception):
         self.status = status
 
 
+class Meter(Protocol):
+    """Counts requests, and may refuse one."""
+
+    @property
+    def most_written(self) -> int | None:
+        """Tokens that an answer may have; ``None``: as many as the model likes."""
+
+    def begin(self, messages: Sequence[BaseMessage], tools: Sequence[Mapping[str, Any]]) -> float:
+        """Reserve what a request may cost, and return that.
+
+        Raises:
+            Unavailable: it may not be sent.
+        """
+
+    def end(self, reserved: float, call: ChatCall) -> None:
+        """Take what the request took."""
+
+
 class Chat:
     """A configured chat model. Its methods may be called by several threads."""
 
@@ -57,6 +75,8 @@ class Chat:
                 is not installed.
         """
         self.name = model
+        self.meter: Meter | None = None
+        """Asked before every request, told after it."""
         self._timeout_s, self._retries = config.timeout_s, config.retries
         self._model = _client(model, config.base_url or os.environ.get("MEMREEL_LLM_BASE_URL"), config.timeout_s)
         self._down = False
@@ -114,6 +134,9 @@ class Chat:
         choice: str | None,
         timeout_s: float,
     ) -> AIMessage:
+        schemas = [_schema(tool) for tool in tools]
+        meter = self.meter
+        reserved = meter.begin(messages, schemas) if meter else 0.0
         begun = time.monotonic()
         call: ChatCall = {
             "model": self.name,
@@ -125,23 +148,28 @@ class Chat:
         calls.append(call)
         try:
             limit: dict[str, Any] = {"timeout": timeout_s} if isinstance(self._model, ChatOpenAI) else {}
-            if tools:
-                asked = self._model.bind_tools([_schema(tool) for tool in tools], tool_choice=choice)
+            if limit and meter and meter.most_written:
+                limit["max_tokens"] = meter.most_written
+            if schemas:
+                asked = self._model.bind_tools(schemas, tool_choice=choice)
                 reply = asked.invoke(list(messages), **limit)
             else:
                 reply = self._model.invoke(list(messages), **limit)
         except Exception as error:
             call["outcome"] = kind_of(error)
             raise
+        else:
+            if not isinstance(reply, AIMessage):
+                raise TypeError("not a chat reply")
+            if reply.usage_metadata:
+                call["input_tokens"] = reply.usage_metadata["input_tokens"]
+                call["output_tokens"] = reply.usage_metadata["output_tokens"]
+            call["outcome"] = "ok"
+            return reply
         finally:
             call["seconds"] = round(time.monotonic() - begun, 3)
-        if not isinstance(reply, AIMessage):
-            raise TypeError("not a chat reply")
-        if reply.usage_metadata:
-            call["input_tokens"] = reply.usage_metadata["input_tokens"]
-            call["output_tokens"] = reply.usage_metadata["output_tokens"]
-        call["outcome"] = "ok"
-        return reply
+            if meter:
+                meter.end(reserved, call)
 
 
 def text_of(reply: AIMessage) -> str:

@@ -223,6 +223,15 @@ class FilmConfig(Section):
         "for the drawn world, else likeness of colours and shapes.",
     )
     quality: Literal["draft", "standard", "premium"] = Field("standard", description="What routing looks for.")
+    key_frames: float = Field(
+        0.5, gt=0, le=4, description="Moments a second at which a segment is looked at and taken into the bank."
+    )
+    anchor_every: int = Field(
+        4,
+        ge=1,
+        le=100,
+        description="Every how-manieth of them is an anchor: later scenes of its place are compared with it.",
+    )
     threshold: float = Field(0.6, ge=0, le=1, description="Consistency below which a segment is generated again.")
     retakes: int = Field(2, ge=0, le=5, description="How often a segment is generated again, at most.")
     spatial: float = Field(0.3, ge=0, le=1, description="Weight of everybody's crop against an earlier picture of it.")

@@ -31,10 +31,11 @@ LONGEST_CONTEXT = 4000
 
 @dataclass(frozen=True)
 class Past:
-    """A picture of an earlier segment: where it lies, and which segment it is of."""
+    """A picture of an earlier segment: the file it lies in, the segment it is of, its number in a video."""
 
     path: Path
     segment: int
+    number: int = 0
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from memreel.errors import UserError
 from memreel.film.asking import NoAnswer, ask_for, texts
 from memreel.film.plan import (
     CHUNK_SECONDS,
+    LONGEST_SCENE,
     Camera,
     Character,
     KeyFrame,
@@ -29,7 +30,7 @@ from memreel.film.plan import (
     scene_count,
     scene_seconds,
 )
-from memreel.film.planning import Given
+from memreel.film.planning import Given, Pace
 from memreel.film.state import FilmState
 
 TOOL = "film_plan"
@@ -62,7 +63,7 @@ class DirectedPlan(BaseModel):
     scenes: list[DirectedScene] = Field(min_length=1)
 
 
-def plan_by_chat(chat: Chat, state: FilmState, given: Sequence[Given], notes: list[str]) -> Plan:
+def plan_by_chat(chat: Chat, state: FilmState, given: Sequence[Given], pace: Pace, notes: list[str]) -> Plan:
     """Let a chat model plan an idea or a script.
 
     Raises:
@@ -72,7 +73,7 @@ def plan_by_chat(chat: Chat, state: FilmState, given: Sequence[Given], notes: li
     idea = "\n".join(script) if script else state["idea"]
     wanted = state.get("seconds")
     total = wanted if wanted is not None else 9.0 * len(script or [""])
-    scenes = scene_count(total)
+    scenes = scene_count(total, pace.most)
     rules = texts()["director"].format(scenes=scenes, seconds=f"{total:g}", each=f"{total / scenes:.0f}")
     pictures = "\n".join(f"Reference picture {one.path.name}: {one.caption}" for one in given)
     task = texts()["director_task"].format(
@@ -83,7 +84,7 @@ def plan_by_chat(chat: Chat, state: FilmState, given: Sequence[Given], notes: li
     )
 
     def usable(answer: DirectedPlan) -> Plan:
-        return fitted(answer, total, scenes)
+        return fitted(answer, total, scenes, pace)
 
     try:
         return ask_for(chat, [SystemMessage(rules), HumanMessage(task)], DirectedPlan, TOOL, usable, notes)
@@ -91,7 +92,7 @@ def plan_by_chat(chat: Chat, state: FilmState, given: Sequence[Given], notes: li
         raise CannotPlan(str(error)) from None
 
 
-def fitted(answer: DirectedPlan, total: float, scenes: int) -> Plan:
+def fitted(answer: DirectedPlan, total: float, scenes: int, pace: Pace) -> Plan:
     """Return an answer as a plan of the asked length.
 
     Raises:
@@ -99,13 +100,13 @@ def fitted(answer: DirectedPlan, total: float, scenes: int) -> Plan:
     """
     if not max(1, scenes - 2) <= len(answer.scenes) <= scenes + 2:
         raise ValueError(f"{len(answer.scenes)} scenes; give {scenes}")
-    lengths = weighed_seconds([scene.seconds for scene in answer.scenes], total)
+    lengths = weighed_seconds([scene.seconds for scene in answer.scenes], total, pace.most)
     parts = [
         Scene(
             **scene.model_dump(exclude={"seconds", "key_frames", "camera"}),
             seconds=length,
             camera=scene.camera,
-            key_frames=_moments(scene.key_frames, length),
+            key_frames=_moments(scene.key_frames, length, pace),
         ).model_dump(mode="json")
         for scene, length in zip(answer.scenes, lengths, strict=True)
     ]
@@ -118,9 +119,12 @@ def fitted(answer: DirectedPlan, total: float, scenes: int) -> Plan:
         raise ValueError(str(error)) from None
 
 
-def weighed_seconds(wishes: Sequence[float], total: float) -> list[float]:
-    """Share ``total`` seconds out in whole chunks by the given weights; within half a chunk of it in all."""
-    even = scene_seconds(total, len(wishes))
+def weighed_seconds(wishes: Sequence[float], total: float, most: float = LONGEST_SCENE) -> list[float]:
+    """Share ``total`` seconds out in whole chunks by the given weights, within a chunk of it in all.
+
+    Where a scene would be longer than ``most``, the clip model's longest clip, all are as long as each other.
+    """
+    even = scene_seconds(total, len(wishes), most)
     if max(wishes) - min(wishes) < CHUNK_SECONDS:
         return even
     chunks, whole, ends, at = round(sum(even) / CHUNK_SECONDS), sum(wishes), [0], 0.0
@@ -128,12 +132,13 @@ def weighed_seconds(wishes: Sequence[float], total: float) -> list[float]:
         at += wish
         left = len(wishes) - number
         ends.append(min(max(ends[-1] + 1, round(chunks * at / whole)), chunks - left))
-    return [CHUNK_SECONDS * (after - before) for before, after in pairwise(ends)]
+    lengths = [CHUNK_SECONDS * (after - before) for before, after in pairwise(ends)]
+    return lengths if max(lengths) <= most else even
 
 
-def _moments(told: Sequence[KeyFrame], seconds: float) -> list[KeyFrame]:
+def _moments(told: Sequence[KeyFrame], seconds: float, pace: Pace) -> list[KeyFrame]:
     """Return the key frames: those at the usual density, and those that were told of."""
-    usual = {frame.at: frame for frame in key_frames(seconds)}
+    usual = {frame.at: frame for frame in key_frames(seconds, pace.key_frames, pace.anchor_every)}
     for frame in told:
         if frame.at < seconds:
             nearest = min(usual, key=lambda at: abs(at - frame.at))

@@ -19,9 +19,11 @@ from memreel.configs import load_config
 from memreel.configs.schema import RunConfig
 from memreel.errors import UserError
 from memreel.film.plan import Plan, check_plan
-from memreel.film.production import Production, open_production, production_of
+from memreel.film.production import Production
+from memreel.film.productions import close_production, open_production, production_of
 from memreel.film.settings import FilmContext
 from memreel.film.state import FilmInput, FilmState
+from memreel.graph.binding import run_path
 
 FilmGraph = CompiledStateGraph[FilmState, FilmContext, FilmInput, FilmState]
 STEPS = 10**6
@@ -75,7 +77,9 @@ def merge_film(state: FilmState, runtime: Runtime[FilmContext]) -> FilmState:
 
 def report(state: FilmState, runtime: Runtime[FilmContext]) -> FilmState:
     """Write run.json, the bank and the report, and let go of the film's folder."""
-    return _production(state, runtime).report(state)
+    update = _production(state, runtime).report(state)
+    close_production(run_path(runtime.context, state["film_id"]))
+    return update
 
 
 def after_review(state: FilmState) -> Literal["generate_segments", "review", "__end__"]:

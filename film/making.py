@@ -19,15 +19,15 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command
 
 from memreel.errors import StoreError, UserError
+from memreel.film.clips.ledger import Books
 from memreel.film.graph import FilmGraph, build_film_graph
 from memreel.film.inputs import begun, check_input, same_film
 from memreel.film.models import clip_model
 from memreel.film.plan import Plan, check_plan
-from memreel.film.production import close_production
+from memreel.film.productions import close_production
 from memreel.film.settings import FilmContext
 from memreel.film.state import FilmInput, FilmState
 from memreel.graph.binding import run_path
-from memreel.graph.context import RunContext
 from memreel.graph.same import differences
 from memreel.output.run_folder import RunFolder
 
@@ -55,10 +55,10 @@ def make_film(
         StoreError: the disk failed, or the film to go on with is damaged.
     """
     beginning = check_input({**given})  # type: ignore[typeddict-item]
-    folder = RunFolder(run_path(RunContext(out=context.out), beginning["film_id"]))
+    folder = RunFolder(run_path(context, beginning["film_id"]))
     going_on = resume and _same(folder, beginning, context)
     if not going_on:
-        clip_model(context.model, context.run_config(), context.budget)  # a wrong name leaves no folder behind
+        clip_model(context.model, context.run_config(), Books(context.budget))  # a wrong name leaves no folder behind
         close_production(folder.path)
         RunFolder.create(folder.path)
     thread: RunnableConfig = {"configurable": {"thread_id": beginning["film_id"]}}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -41,7 +42,7 @@ Samples = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Segment:
-    """A clip's part of the film: ``pictures`` of it, from its beginning.
+    """A clip's part of the film: ``pictures`` of it, from its beginning, the first ``skip`` of its own left out.
 
     ``fade``: cross-faded from the segment before, otherwise cut. ``chapter`` is the title of the chapter that begins
     with it; without one, the chapter before goes on.
@@ -51,6 +52,7 @@ class Segment:
     pictures: int
     fade: bool = False
     chapter: str | None = None
+    skip: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _film(segments: Sequence[Segment], fades: Sequence[int], width: int, height:
     """Yield the film's pictures, cross-faded where asked."""
     tail: list[Pictures] = []
     for segment, fade, following in zip(segments, fades, [*fades[1:], 0], strict=True):
-        clip = _lasting(segment, _conformed(segment.path, width, height, fps), fps)
+        clip = _lasting(segment, _conformed(segment, width, height, fps), fps)
         for place in range(segment.pictures):
             picture = next(clip)
             yield _blend(tail[place], picture, (place + 1) / (fade + 1)) if place < fade else picture
@@ -173,16 +175,16 @@ def _lasting(segment: Segment, clip: Iterator[Pictures], fps: int) -> Generator[
         yield last
 
 
-def _conformed(path: Path, width: int, height: int, fps: int) -> Iterator[Pictures]:
+def _conformed(segment: Segment, width: int, height: int, fps: int) -> Iterator[Pictures]:
     """Yield a clip's pictures in the film's size at the film's rate: at each moment the one that is shown then."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(segment.path)) as container:
             stream = container.streams.video[0]
             shape = float(stream.sample_aspect_ratio or 1)
             usual = float(1 / (stream.average_rate or fps))
             shown: Pictures | None = None
             moment, begin, before, step = 0, 0.0, 0.0, usual
-            for frame in container.decode(stream):
+            for frame in islice(container.decode(stream), segment.skip, None):
                 time = float(frame.time) if frame.time is not None else before + usual
                 if shown is None:
                     begin = time
@@ -198,7 +200,7 @@ def _conformed(path: Path, width: int, height: int, fps: int) -> Iterator[Pictur
                 moment += 1
     except (OSError, av.FFmpegError, IndexError) as error:
         raise ModelError(
-            f"{path} cannot be decoded: {error}; delete it, and the same command makes it again"
+            f"{segment.path} cannot be decoded: {error}; delete it, and the same command makes it again"
         ) from error
 
 
@@ -241,7 +243,7 @@ def _write_sound(segments: Sequence[Segment], fades: Sequence[int], path: Path, 
             for segment, following in zip(segments, [*fades[1:], 0], strict=True):
                 end = round((picture + segment.pictures) * RATE / fps)
                 rest = round((picture + segment.pictures + following) * RATE / fps) - end
-                sound = _sound(segment.path, end - at + rest)
+                sound = _sound(segment, end - at + rest)
                 share = np.linspace(0, 1, tail.shape[1], endpoint=False, dtype=np.float32)
                 sound[:, : tail.shape[1]] = sound[:, : tail.shape[1]] * share + tail * (1 - share)
                 frame = AudioFrame.from_ndarray(
@@ -255,15 +257,16 @@ def _write_sound(segments: Sequence[Segment], fades: Sequence[int], path: Path, 
         raise StoreError(f"cannot encode the film's sound: {error}") from error
 
 
-def _sound(path: Path, length: int) -> Samples:
+def _sound(segment: Segment, length: int) -> Samples:
     """Return ``length`` samples of a clip's sound from its first picture on; silence where it has none."""
     sound = np.zeros((2, length), np.float32)
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(segment.path)) as container:
             if not container.streams.audio:
                 return sound
             pictures, stream = container.streams.video[0], container.streams.audio[0]
             begin = float((pictures.start_time or 0) * (pictures.time_base or 0))
+            begin += segment.skip / float(pictures.average_rate or 24)
             resampler = AudioResampler(format="fltp", layout="stereo", rate=RATE)
             at: int | None = None
             for frame in [*container.decode(stream), None]:
@@ -276,5 +279,5 @@ def _sound(path: Path, length: int) -> Samples:
                         sound[:, low:high] = samples[:, low - (at or 0) : high - (at or 0)]
                     at = (at or 0) + samples.shape[1]
     except (OSError, av.FFmpegError) as error:
-        raise ModelError(f"{path} has sound that cannot be decoded: {error}") from error
+        raise ModelError(f"{segment.path} has sound that cannot be decoded: {error}") from error
     return sound

@@ -1,7 +1,7 @@
 """Pictures of clips that are looked at more than once, kept for the moment: whole, then as JPEG, then not at all.
 
 Asking costs a decoding only when the picture is not there. The store is bounded, and it is one of the things that a
-film lets go of when memory runs short (`memreel.film.resources.Relief`). It knows no scenes.
+film lets go of when memory runs short (`memreel.film.relief`). It knows no scenes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import memreel.model
 from memreel.errors import StoreError
-from memreel.film.resources import Relief
-from memreel.model import minilm
 from memreel.model.protocol import Pictures
 from memreel.output.pictures import VideoFacts, video_facts
-from memreel.output.video import last_pictures, read_pictures
+from memreel.output.video import read_pictures
 
 HELD = 256
 """Pictures that are held at most."""
@@ -29,7 +26,7 @@ QUALITY = 90
 Place = tuple[Path, int]
 
 
-class Kept(Relief):
+class Kept:
     """Decoded pictures by file and number; files never change under their name."""
 
     def __init__(self, held: int = HELD) -> None:
@@ -64,21 +61,6 @@ class Kept(Relief):
         whole = {n: picture if isinstance(picture, np.ndarray) else _opened(picture) for n, picture in found.items()}
         return dict(sorted((whole | fresh).items()))
 
-    def last(self, path: Path, count: int) -> list[Pictures]:
-        """Return a clip's last pictures, oldest first.
-
-        Raises:
-            StoreError: the file is missing, not a video, or empty.
-        """
-        places = [(path, -n) for n in range(count, 0, -1)]
-        with self._lock:
-            there = [self._held[place] for place in places if place in self._held]
-        if len(there) == count:
-            return [one if isinstance(one, np.ndarray) else _opened(one) for one in there]
-        pictures = last_pictures(path, count)
-        self._hold(dict(zip(places[-len(pictures) :], pictures, strict=True)))
-        return pictures
-
     @property
     def held_bytes(self) -> int:
         """Memory that the pictures take."""
@@ -96,11 +78,6 @@ class Kept(Relief):
         """Let go of all pictures: the clips on the disk have them."""
         with self._lock:
             self._held.clear()
-
-    def drop_idle_models(self) -> None:
-        """Let go of the sentence encoder and of video models that no clip is made with; they load again when needed."""
-        memreel.model.forget()
-        minilm.forget()
 
     def _hold(self, fresh: dict[Place, Pictures]) -> None:
         with self._lock:

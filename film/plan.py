@@ -22,9 +22,9 @@ CHUNK_SECONDS = 0.75
 """The step in which scenes are timed: 12 pictures at 16 a second."""
 SHORTEST_FILM, LONGEST_FILM = 6.0, 600.0
 LONGEST_SCENE = 60.0
+LONGEST_SHOT = 10.0
+"""Seconds that a scene lasts at most where nobody says how long it lasts."""
 MOST_SCENES = 200
-KEY_FRAMES_PER_SECOND = 0.5
-ANCHOR_EVERY = 4
 
 Transition = Literal["cut", "crossfade", "continuation"]
 Text = Field(default="", max_length=4000)
@@ -54,7 +54,8 @@ class Camera(Part):
 class KeyFrame(Part):
     """A moment of a scene, in seconds from its beginning, at which its pictures are looked at.
 
-    The memory takes its pictures from all of them; the anchors are the ones that others are compared with.
+    The memory takes its pictures from all of them; the anchors are what later scenes of the same place are compared
+    with.
     """
 
     at: float = Field(ge=0)
@@ -75,9 +76,9 @@ class Scene(Part):
     key_frames: list[KeyFrame] = Field(default_factory=list, max_length=200)
 
     @model_validator(mode="after")
-    def _with_key_frames(self) -> Self:
-        """Put the key frames in order; a scene without any has those of the usual density."""
-        self.key_frames = sorted(self.key_frames, key=lambda frame: frame.at) or key_frames(self.seconds)
+    def _in_order(self) -> Self:
+        """Put the key frames in order."""
+        self.key_frames = sorted(self.key_frames, key=lambda frame: frame.at)
         return self
 
 
@@ -123,21 +124,44 @@ class Plan(Part):
         return sum(scene.seconds for scene in self.scenes)
 
 
-def key_frames(seconds: float, density: float = KEY_FRAMES_PER_SECOND, every: int = ANCHOR_EVERY) -> list[KeyFrame]:
+def key_frames(seconds: float, density: float, every: int) -> list[KeyFrame]:
     """Return a scene's key frames: ``density`` a second from its beginning, every ``every``-th an anchor."""
     count = max(1, math.ceil(seconds * density - 1e-9))
     return [KeyFrame(at=round(n / density, 3), anchor=n % every == 0) for n in range(count)]
 
 
-def scene_seconds(total: float, scenes: int) -> list[float]:
-    """Share ``total`` seconds out in whole chunks, as evenly as can be; the sum is within half a chunk of it."""
+def with_key_frames(plan: Plan, density: float, every: int) -> Plan:
+    """Return the plan with key frames of this density in every scene that has none of its own."""
+    scenes = [
+        scene
+        if scene.key_frames
+        else scene.model_copy(update={"key_frames": key_frames(scene.seconds, density, every)})
+        for scene in plan.scenes
+    ]
+    return plan.model_copy(update={"scenes": scenes})
+
+
+def scene_count(total: float, most: float = LONGEST_SHOT) -> int:
+    """Return into how many scenes of 8 to 10 seconds a film is cut, none of them longer than ``most``."""
+    chunks = round(total / CHUNK_SECONDS)
+    return max(1, round(total / 9), math.ceil((chunks - 1) / _fitting(most)))
+
+
+def scene_seconds(total: float, scenes: int, most: float = LONGEST_SHOT) -> list[float]:
+    """Share ``total`` seconds out in whole chunks, as evenly as can be; the sum is within a chunk of it.
+
+    Three scenes of 10 s at most have no room for the last of 40 chunks: it is left out rather than a scene be too long
+    for the clip model. With fewer scenes than `scene_count` says, they are as long as they have to be.
+    """
     chunks = max(scenes, round(total / CHUNK_SECONDS))
+    if chunks == scenes * _fitting(most) + 1:
+        chunks -= 1
     return [CHUNK_SECONDS * ((n + 1) * chunks // scenes - n * chunks // scenes) for n in range(scenes)]
 
 
-def scene_count(total: float) -> int:
-    """Return into how many scenes of 8 to 10 seconds a film is cut."""
-    return max(1, round(total / 9), -(-round(total * 100) // 1000))
+def _fitting(most: float) -> int:
+    """Return the whole chunks that a scene of at most so many seconds has."""
+    return max(1, int(min(most, LONGEST_SHOT) / CHUNK_SECONDS + 1e-6))
 
 
 def require_seconds(total: float) -> float:

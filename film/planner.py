@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from memreel.agent.analyst import Analyst
 from memreel.agent.lexicon import lexicon
 from memreel.errors import UserError
-from memreel.film.plan import Camera, Character, Plan, Scene, Transition, key_frames, scene_count, scene_seconds
+from memreel.film.plan import LONGEST_SHOT, Camera, Character, Plan, Scene, Transition, scene_count, scene_seconds
 from memreel.memory import cast
 from memreel.memory.index import Candidate, TextIndex
 from memreel.memory.records import BankState, CastMember, Entity, empty_bank
@@ -43,13 +43,14 @@ COLOURS = 6
 LONGEST_TITLE = 60
 
 
-def plan_by_rules(beats: Sequence[str], seconds: float | None, title: str = "") -> Plan:
+def plan_by_rules(beats: Sequence[str], seconds: float | None, title: str = "", most: float = LONGEST_SHOT) -> Plan:
     """Plan a film of these beats.
 
     Args:
         beats: a paragraph's sentences (see `sentences`) or a script's prompts, in order.
         seconds: playing time; ``None``: 9 s a beat.
         title: the film's title; by default the first beat's beginning.
+        most: seconds of the clip model's longest clip.
 
     Raises:
         UserError: there are no beats, or more scenes than a plan may have.
@@ -58,12 +59,12 @@ def plan_by_rules(beats: Sequence[str], seconds: float | None, title: str = "") 
     if not beats:
         raise UserError("the idea is empty; say in a sentence or more what the film shows")
     total = 9.0 * len(beats) if seconds is None else seconds
-    texts = share_out(beats, scene_count(total))
+    texts = share_out(beats, scene_count(total, most))
     scenes: list[Scene] = []
     bank = empty_bank()
     analyst, index = Analyst(), TextIndex(sentence_encoder().embed)
     here = ""
-    for number, (text, length) in enumerate(zip(texts, scene_seconds(total, len(texts)), strict=True), start=1):
+    for number, (text, length) in enumerate(zip(texts, scene_seconds(total, len(texts), most), strict=True), start=1):
         bank, entities = _read(analyst, index, bank, number, text)
         there = place(text) or here
         same_place = bool(here) and same(there, here)
@@ -80,7 +81,6 @@ def plan_by_rules(beats: Sequence[str], seconds: float | None, title: str = "") 
                 lighting=next((light for word, light in TIMES.items() if word in text.lower()), ""),
                 camera=_camera(new_place=not same_place, goes_on=repeated, several=len(entities) > 1),
                 transition=transition,
-                key_frames=key_frames(length),
             )
         )
         here = there

@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from memreel.agent.llm import Chat
-from memreel.film.plan import Plan
+from memreel.film.plan import LONGEST_SHOT, Plan, with_key_frames
 from memreel.film.planner import plan_by_rules, sentences
 from memreel.film.state import FilmState
 from memreel.model.minilm import sentence_encoder
@@ -36,6 +36,15 @@ class Given:
     looks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How a plan is timed: key frames a second, which of them are anchors, seconds of the longest clip there can be."""
+
+    key_frames: float = 0.5
+    anchor_every: int = 4
+    most: float = LONGEST_SHOT
+
+
 @runtime_checkable
 class Describes(Protocol):
     """An eye that can put a picture into words."""
@@ -44,7 +53,7 @@ class Describes(Protocol):
         """Return what the picture shows, and the looks of the one that it is about."""
 
 
-def make_plan(state: FilmState, chat: Chat | None, given: Sequence[Given]) -> tuple[Plan, str, list[str]]:
+def make_plan(state: FilmState, chat: Chat | None, given: Sequence[Given], pace: Pace) -> tuple[Plan, str, list[str]]:
     """Plan a film; return the plan, who made it, and notes for the record.
 
     Raises:
@@ -55,11 +64,13 @@ def make_plan(state: FilmState, chat: Chat | None, given: Sequence[Given]) -> tu
         from memreel.film.director import CannotPlan, plan_by_chat
 
         try:
-            return plan_by_chat(chat, state, given, notes), chat.name, notes
+            return plan_by_chat(chat, state, given, pace, notes), chat.name, notes
         except CannotPlan as error:
             notes.append(f"{chat.name}: {error}; planned by rules")
     beats = state["prompts"] if "prompts" in state else sentences(state["idea"])
-    plan = plan_by_rules(beats, state.get("seconds"))
+    plan = with_key_frames(
+        plan_by_rules(beats, state.get("seconds"), most=pace.most), pace.key_frames, pace.anchor_every
+    )
     return _with_looks(plan, given), "rules", notes
 
 

@@ -21,7 +21,7 @@ def film_json(
     reader: str,
     config: dict[str, Any],
     seed: int,
-    ledger: dict[str, Any] | None,
+    ledger: dict[str, Any],
 ) -> dict[str, Any]:
     """Return a film's facts as JSON values."""
     shots, takes = state["shots"], state["takes"]
@@ -37,21 +37,26 @@ def film_json(
         "consistency": round(sum(_total(shot) for shot in shots) / len(shots), 3),
         "shots": [shot["key"] for shot in shots],
         "takes": sorted(takes, key=lambda take: (take["scene"], take["take"])),
-        "spent": spent(takes),
+        "spent": spent(takes, ledger),
         "ledger": ledger,
         "config": config,
         "versions": versions(),
     }
 
 
-def spent(takes: Sequence[Take]) -> dict[str, Any]:
-    """Return what all takes cost, in all and by provider: clips, seconds, credits, dollars."""
+def spent(takes: Sequence[Take], ledger: dict[str, Any]) -> dict[str, Any]:
+    """Return what the film cost: in all, by provider (clips, seconds, credits, dollars), by chat model (tokens).
+
+    The whole is the ledger's: what failed or may have been taken counts as well, and so do chat models with a price.
+    """
     by: dict[str, Counter[str]] = {}
     for take in takes:
         row = by.setdefault(take["provider"], Counter())
         row.update({"clips": 1, "seconds": take["seconds"], "credits": take["credits"], "usd": take["usd"]})
     return {
-        "usd": round(sum(row["usd"] for row in by.values()), 6),
+        "usd": round(ledger["usd"] + ledger["open_usd"], 6),
+        "before_usd": ledger["before_usd"],
+        "chat": ledger["chat"],
         "providers": {name: {key: round(value, 6) for key, value in row.items()} for name, row in by.items()},
     }
 

@@ -62,6 +62,8 @@ def page(folder: RunFolder) -> dict[str, Any]:
             for number, scene in enumerate(plan.scenes, start=1)
         ],
         "spent": [{"name": name, **row} for name, row in run["spent"]["providers"].items()],
+        "tokens": [_tokens(row) for row in run["spent"]["chat"]],
+        "whole": _whole(run),
         "sent": [{"key": key, "label": f"{size / 1000:.1f} kB", "share": 100 * size / most} for key, size in sent],
         "notes": [note for event in events if event.get("type") in ("plan", "notes") for note in event["notes"]]
         + [_resources(event) for event in events if event.get("type") == "resources"],
@@ -142,6 +144,20 @@ def _take(folder: RunFolder, scene: Scene, take: Mapping[str, Any], chosen: bool
         "pictures": pictures,
         "notes": [*take["notes"], *wrong],
     }
+
+
+def _tokens(row: Mapping[str, Any]) -> str:
+    price = "no price known" if row["usd"] is None else f"{row['usd']:.4f} USD"
+    return f"{row['model']}: {row['calls']} requests, {row['read']} tokens read, {row['written']} written, {price}"
+
+
+def _whole(run: Mapping[str, Any]) -> str:
+    """Say what the film cost with everything that failed, and under which budget."""
+    budget = run["ledger"]["budget_usd"]
+    told = f"{run['spent']['usd']:.2f} USD in all, failed tasks and chat models included"
+    if run["spent"]["before_usd"]:
+        told += f"; {run['spent']['before_usd']:.2f} USD more for what was started over"
+    return told + (f"; the budget was {budget:.2f} USD" if budget is not None else "")
 
 
 def _resources(event: Mapping[str, Any]) -> str:

@@ -3,8 +3,9 @@
 A job's need is estimated at 512 MB and 100 MB for each second of video until one was measured; jobs are ordered by
 priority and admitted while their needs fit into 80 % of memory. A watch reads memory all the while: above 85 % idle
 models are dropped and intermediates compressed; if it is above 95 % when read again, intermediates are offloaded and
-nothing more is admitted until it is below 85 %. What "idle" or "intermediate" means is the caller's `Relief`; how
-memory is read can be changed, so a limit may be set for a process alone.
+nothing more is admitted until it is below 85 %, and a job that has waited too long for that fails. What "idle" or
+"intermediate" means is the caller's `Relief`; how memory is read can be changed, so a limit may be set for a process
+alone.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from typing import Any
 
 import psutil
 
-from memreel.errors import UserError
+from memreel.errors import ModelError, UserError
 
 MB = 1024.0 * 1024.0
 BASE_MB, MB_PER_SECOND = 512.0, 100.0
 SECONDS_PER_SECOND = 15.0
 """Seconds that a second of video takes to make, until one was measured."""
 INTERVAL_S = 0.5
+PATIENCE_S = 600.0
+"""Seconds that a job waits for memory that others hold, at most."""
 SETTLE = 0.5
 """How much a new measurement counts against the earlier ones."""
 CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -72,13 +75,13 @@ class Relief:
     """What can be let go of when memory runs short; each does what it can and may be called at any time."""
 
     def drop_idle_models(self) -> None:
-        """Let go of models that nothing uses now; they are loaded again when they are."""
+        """Let go of models that nothing uses; they are loaded again when they are wanted."""
 
     def compress(self) -> None:
         """Keep intermediates in less memory."""
 
     def offload(self) -> None:
-        """Keep intermediates on the disk alone."""
+        """Let go of everything that lies on the disk as well: intermediates, and models between two uses."""
 
 
 class Estimates:
@@ -95,6 +98,10 @@ class Estimates:
         speed = self._speed.get(job.local, SECONDS_PER_SECOND)
         gpu = (1.0 if job.premium else 0.5) if job.gpu else 0.0
         return Need(memory, gpu, 1.0 if job.local else 0.1, job.seconds * speed)
+
+    def knows(self, job: Job) -> bool:
+        """Tell whether a job of this kind has been measured."""
+        return job.local in self._memory
 
     def measured(self, job: Job, memory_mb: float, wall_seconds: float) -> None:
         """Take what a job really took: memory as the most that was seen, time as a moving mean."""
@@ -132,15 +139,19 @@ class Resources:
         emit: Callable[[dict[str, Any]], None],
         used_mb: Callable[[], float] | None = None,
         interval_s: float = INTERVAL_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        """Watch ``used_mb`` (the machine's memory in use if not given) against ``limits``; say what is done."""
+        """Watch ``used_mb`` (the machine's memory in use if not given) against ``limits``; say what is done.
+
+        Memory is read every ``interval_s``; a job is kept waiting for it for ``patience_s`` at most.
+        """
         self.limits, self.estimates = limits, Estimates()
         self._relief, self._emit = relief, emit
         self._used_mb = used_mb or machine_used_mb
-        self._interval = interval_s
+        self._interval, self._patience = interval_s, patience_s
         self._running: dict[str, Need] = {}
         self._change = threading.Condition()
-        self._stopped = False
+        self._stopped = self._high = False
         self._watch: threading.Thread | None = None
         self.peak_mb = 0.0
 
@@ -150,6 +161,7 @@ class Resources:
 
         Raises:
             UserError: it would not fit if it were alone.
+            ModelError: memory stayed full for too long, whoever fills it.
         """
         need = self.estimates.need(job)
         room = self.limits.admit * self.limits.memory_mb
@@ -159,7 +171,14 @@ class Resources:
                 f"{room:.0f} MB may be used: plan shorter scenes, or set film.memory_mb higher"
             )
         with self._change:
+            give_up_at = time.monotonic() + self._patience
             while self._stopped or (self._running and not self._fits(need)):
+                if self._stopped and not self._running and time.monotonic() >= give_up_at:
+                    raise ModelError(
+                        f"clip {job.key}: memory has been full for {self._patience:g} s, {self._share():.0%} of "
+                        f"{self.limits.memory_mb:.0f} MB are in use: close what uses it, and the same command goes on"
+                    )
+                self._look_after()
                 self._change.wait(self._interval)
                 need = self.estimates.need(job)
             alone = not self._running
@@ -190,13 +209,17 @@ class Resources:
             self._relief.compress()
             give_back()
             after = self._share()
-            self._say("relieved", share, after)
+            if not self._high:
+                self._say("relieved", share, after)
             share = after
+            self._high = share > self.limits.relieve
             if share > self.limits.stop:
                 self._relief.offload()
                 give_back()
-                self._stopped = True
-                self._say("stopped", share, share := self._share())
+                after = self._share()
+                if not self._stopped:
+                    self._say("stopped", share, after)
+                self._stopped, share = True, after
         if self._stopped and share <= self.limits.relieve:
             self._stopped = False
             self._say("resumed", share, share)

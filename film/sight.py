@@ -8,7 +8,7 @@ visible somebody is, rules read hair, clothes and colours. `ChatEye` (`memreel.f
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,8 +86,8 @@ class DrawnEye:
     name = "reader of the drawn world"
     sees = True
 
-    def __init__(self, model: SketchModel) -> None:
-        """Use the embedded model's attention for who is visible."""
+    def __init__(self, model: Callable[[], SketchModel]) -> None:
+        """Use the embedded model's attention for who is visible; it is asked for anew each time."""
         self._model = model
 
     def look(self, picture: Pictures, wanted: Mapping[int, Wanted], story: str = "") -> dict[int, Sight]:
@@ -111,8 +111,9 @@ class DrawnEye:
 
     def _attention(self, picture: Pictures, phrases: Sequence[str]) -> list[float]:
         still = np.repeat(picture[None], SPEC.pictures_per_latent * SPEC.chunk_frames, axis=0)
-        log = LoggedChunk("", self._model.latents_of(still), [])
-        table = self._model.score(self._model.recall(lambda _: log, 0), phrases)
+        model = self._model()
+        log = LoggedChunk("", model.latents_of(still), [])
+        table = model.score(model.recall(lambda _: log, 0), phrases)
         return [float(score) for score in table[-1]]
 
 

@@ -32,18 +32,23 @@ class FilmInput(TypedDict):
 
 
 class Due(TypedDict):
-    """A take that is to be made: of which scene, the how-manieth, whose looks are to be stressed."""
+    """A take that is to be made: of which scene, the how-manieth.
+
+    A retake knows whose looks are to be stressed, by global ID, and the scene's ``text`` as corrected; else it is "".
+    """
 
     scene: int
     take: int
     stressed: list[int]
+    text: str
 
 
 class Take(TypedDict):
     """A clip that was made for a scene, with what went into it and what it is worth.
 
-    ``references`` are ids of memory frames; ``sent_bytes`` is the size of all pictures that went along; ``score`` is
-    ``None`` until it was judged.
+    ``text`` is the scene's as corrected, or ""; ``repeats`` are pictures at the clip's beginning that show the end of
+    the scene before once more; ``references`` are ids of memory frames; ``sent_bytes`` is the size of all pictures that
+    went along; ``score`` is ``None`` until it was judged.
     """
 
     scene: int
@@ -51,6 +56,8 @@ class Take(TypedDict):
     key: str
     path: str
     seconds: float
+    repeats: int
+    text: str
     provider: str
     model: str
     usd: float

@@ -64,7 +64,7 @@ class ChatEye:
         self.name = model
         self.notes: list[str] = []
         """What a record should keep: answers sent back, pictures that could not be looked at."""
-        self._chat = Chat(model, config)
+        self.chat = Chat(model, config)
         self._kept: dict[tuple[bytes, str], dict[int, Sight]] = {}
 
     def look(self, picture: Pictures, wanted: Mapping[int, Wanted], story: str = "") -> dict[int, Sight]:
@@ -93,14 +93,14 @@ class ChatEye:
             NoAnswer: there was no answer that can be used.
         """
         message = _with_picture(question, jpeg)
-        return ask_for(self._chat, [message], Look, "look", lambda look: _by_number(look, wanted), self.notes)
+        return ask_for(self.chat, [message], Look, "look", lambda look: _by_number(look, wanted), self.notes)
 
     def describe(self, picture: Pictures, hint: str) -> tuple[str, tuple[str, ...]]:
         """Ask what a reference picture shows; its file's name stands in where there is no answer."""
         question = texts()["describe"].replace("{hint}", f"Its file is called '{hint}'." if hint else "")
         try:
             described = ask_for(
-                self._chat, [_with_picture(question, _jpeg(picture))], Described, "describe", lambda d: d, self.notes
+                self.chat, [_with_picture(question, _jpeg(picture))], Described, "describe", lambda d: d, self.notes
             )
         except NoAnswer as error:
             self.notes.append(f"{self.name}: {error}; the picture goes by its file's name")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from langgraph.runtime import Runtime
 
 from memreel.configs.schema import RunConfig
-from memreel.graph.context import RunContext
+from memreel.graph.context import Context, RunContext
 from memreel.graph.fork import branched
 from memreel.graph.live import live_session
 from memreel.graph.session import Session
@@ -64,7 +64,7 @@ def going_on(node: Node) -> Node:
     return moved
 
 
-def run_path(context: RunContext, video_id: str) -> Path:
+def run_path(context: Context, video_id: str) -> Path:
     """Return the run folder's path."""
     return Path(context.out).expanduser().absolute() / video_id
 

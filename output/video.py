@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -234,20 +233,3 @@ def read_pictures(path: Path, numbers: Iterable[int]) -> dict[int, Pictures]:
     except (OSError, av.FFmpegError, IndexError) as error:
         raise StoreError(f"cannot read {path}: {error}") from error
     return found
-
-
-def last_pictures(path: Path, count: int) -> list[Pictures]:
-    """Decode the last ``count`` pictures of a video, or all if it has fewer, oldest first.
-
-    Raises:
-        StoreError: the file is missing or not a video, or has no picture.
-    """
-    last: deque[VideoFrame] = deque(maxlen=count)
-    try:
-        with av.open(str(path)) as container:
-            last.extend(container.decode(video=0))
-    except (OSError, av.FFmpegError, IndexError) as error:
-        raise StoreError(f"cannot read {path}: {error}") from error
-    if not last:
-        raise StoreError(f"{path} has no picture")
-    return [cast(Pictures, frame.to_ndarray(format="rgb24")) for frame in last]

@@ -5,7 +5,8 @@ reservation on, with what was reserved until the provider's own figure is known;
 task was taken (the answer to its creation was lost), it counts in full for ever. So what is counted is never less than
 what is charged, whatever breaks off. After a crash, the entries say which tasks have been paid for and are picked up.
 
-The ledger knows no provider and sends nothing. One process at a time holds a film's folder.
+Started over, a film's ledger goes on: the money is gone, so it counts, but the earlier tasks are nobody's any more. The
+ledger knows no provider and sends nothing. One process at a time holds a film's folder.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from memreel.output.durable import write_whole
 State = Literal["reserved", "sending", "running", "done", "failed", "released", "uncertain"]
 PRECISION = 6
 """Digits after the dollar's point."""
+CHAT = "chat"
+"""The provider under which chat models stand."""
 
 
 class BudgetError(UserError):
@@ -36,7 +39,8 @@ class Entry:
 
     ``key`` and ``wish`` say for which clip (a request's key and fingerprint), ``step`` which part of it. ``usd`` and
     ``credits`` are what the provider charged, meaningful once ``settled``; before that ``reserved`` counts. ``began``
-    is in seconds since 1970.
+    is in seconds since 1970. ``earlier``: of a film that was started over. ``read`` and ``written`` are a chat model's
+    tokens; without a price for it (``priced``) they are all that is known.
     """
 
     number: int
@@ -55,6 +59,11 @@ class Entry:
     began: float = 0.0
     file: str | None = None
     note: str = ""
+    earlier: bool = False
+    calls: int = 0
+    read: int = 0
+    written: int = 0
+    priced: bool = True
 
     @property
     def counts(self) -> float:
@@ -147,6 +156,13 @@ class Ledger:
                 "raise --budget, or ask for less"
             )
 
+    def begin_anew(self) -> float:
+        """Keep what was paid for a film that is started over, out of the new one's reach; return the dollars."""
+        with self._lock:
+            if any(not entry.earlier for entry in self._entries):
+                self._write([replace(entry, earlier=True) for entry in self._entries])
+            return self.counted
+
     def change(self, entry: Entry, **fields: Any) -> Entry:
         """Write down what has become of an entry, and return it."""
         with self._lock:
@@ -173,13 +189,22 @@ class Ledger:
 
     def of(self, key: str, wish: str, model: str) -> list[Entry]:
         """Return the entries of one wish at one model, oldest first."""
-        return [entry for entry in self.entries if (entry.key, entry.wish, entry.model) == (key, wish, model)]
+        return [
+            entry
+            for entry in self.entries
+            if (entry.key, entry.wish, entry.model) == (key, wish, model) and not entry.earlier
+        ]
 
     def summary(self) -> dict[str, Any]:
-        """Return what was spent, for ``run.json`` and the report: totals and a row for each provider's model."""
+        """Return what was spent, for ``run.json`` and the report.
+
+        ``usd`` and ``open_usd`` (reserved, not yet or never known) are totals; ``rows`` has one for each provider's
+        model, ``chat`` one for each chat model, and ``before_usd`` is what films that were started over have cost.
+        """
         rows: dict[tuple[str, str], dict[str, Any]] = {}
-        for entry in self.entries:
-            if entry.state == "released":
+        counted = [entry for entry in self.entries if entry.state != "released"]
+        for entry in counted:
+            if entry.provider == CHAT or entry.earlier:
                 continue
             row = rows.setdefault(
                 (entry.provider, entry.model),
@@ -193,27 +218,36 @@ class Ledger:
             row["usd" if entry.settled else "open_usd"] = round(
                 row["usd" if entry.settled else "open_usd"] + entry.counts, PRECISION
             )
-        listed = list(rows.values())
+        now = [entry for entry in counted if not entry.earlier]
         return {
             "budget_usd": self.budget,
-            "usd": round(sum(row["usd"] for row in listed), PRECISION),
-            "open_usd": round(sum(row["open_usd"] for row in listed), PRECISION),
-            "rows": listed,
+            "usd": round(sum(entry.counts for entry in now if entry.settled), PRECISION),
+            "open_usd": round(sum(entry.counts for entry in now if not entry.settled), PRECISION),
+            "before_usd": round(sum(entry.counts for entry in counted if entry.earlier), PRECISION),
+            "rows": list(rows.values()),
+            "chat": [
+                {"model": entry.model, "calls": entry.calls, "read": entry.read, "written": entry.written}
+                | {"usd": round(entry.counts, PRECISION) if entry.priced else None}
+                for entry in now
+                if entry.provider == CHAT
+            ],
         }
 
 
 class Books:
     """One budget's ledgers, by folder: what the models of a film share."""
 
-    def __init__(self, budget: float | None = None) -> None:
+    def __init__(self, budget: float | None = None, home: Path | None = None) -> None:
         """Keep ledgers under a budget in dollars each (``None``: no limit).
+
+        With ``home`` there is one alone, in that folder, wherever the clips lie.
 
         Raises:
             UserError: the budget is negative or not a number.
         """
         if budget is not None and not budget >= 0:
             raise UserError(f"--budget {budget:g}: give dollars, 0 or more")
-        self.budget = budget
+        self.budget, self._home = budget, home
         self._ledgers: dict[Path, Ledger] = {}
         self._lock = threading.Lock()
 
@@ -224,7 +258,7 @@ class Books:
             StoreError: it is damaged.
         """
         with self._lock:
-            place = folder.resolve()
+            place = (self._home or folder).resolve()
             if place not in self._ledgers:
                 self._ledgers[place] = Ledger(place, self.budget)
             return self._ledgers[place]

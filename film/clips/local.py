@@ -5,14 +5,15 @@ position are those of one long stream, and a retake of a clip stands where the f
 References are encoded to memory frames: one of the bank, a hosted provider's picture and a user's own photograph are
 all the same to it. Where the clip before is not its own, the picture to go on from becomes the stream's first chunk.
 
-It makes one clip at a time. A killed process makes the clip under way again, the same bit for bit.
+It makes one clip at a time. A killed process makes the clip under way again, the same bit for bit. The model can be let
+go of between clips, and is loaded again for the next one.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
@@ -45,23 +46,53 @@ class Encodes(Protocol):
 class LocalStream:
     """Makes clips on this machine, for nothing but time."""
 
-    def __init__(self, model: VideoModel) -> None:
-        """Use a loaded video model."""
-        self.name = model.name
-        self.model = model
+    provider = "local"
+
+    def __init__(self, load: Callable[[], VideoModel]) -> None:
+        """Use the video model that ``load`` gives, now and whenever it was let go of.
+
+        Raises:
+            UserError: it cannot be loaded.
+        """
+        self._load = load
+        self._model: VideoModel | None = load()
+        self.name, self.spec, self.slots = self._model.name, self._model.spec, self._model.memory_slots
+        self._takes_pictures = isinstance(self._model, Encodes)
+        self.used = False
+        """Whether it has made a clip: a model that never does is idle."""
         self._chunk_s = FIRST_GUESS_S
         self._one = threading.Lock()
 
     @property
+    def model(self) -> VideoModel:
+        """The video model, loaded again if it was let go of."""
+        self._model = self._model or self._load()
+        return self._model
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._model is not None
+
+    def release(self) -> bool:
+        """Let go of the model, whose weights lie on the disk, unless a clip is being made with it."""
+        if not self._one.acquire(blocking=False):
+            return False
+        try:
+            self._model = None
+        finally:
+            self._one.release()
+        return True
+
+    @property
     def capabilities(self) -> Capabilities:
         """Any length in whole chunks, the model's own ratio, as many references as it has memory slots."""
-        spec = self.model.spec
-        takes = isinstance(self.model, Encodes)
+        spec = self.spec
         return Capabilities(
             seconds=(spec.chunk_seconds, 3600.0),
             ratios=("16:9",) if spec.width > 1.2 * spec.height else ("9:16",) if spec.height > spec.width else ("1:1",),
             prompt_units=8000,
-            references=self.model.memory_slots if takes else 0,
+            references=self.slots if self._takes_pictures else 0,
             references_with_first_frame=True,
             first_frame=True,
             seed=True,
@@ -78,6 +109,23 @@ class LocalStream:
             raise UserError(f"{self.name} makes pictures of {ratios[0]} only; set the plan's ratio to '{ratios[0]}'")
         return Cost(wall_seconds=round(self._chunks(request) * self._chunk_s, 1))
 
+    def adaptions(self, request: ClipRequest) -> tuple[str, ...]:
+        """Say what would be adapted, in sentences.
+
+        Raises:
+            UserError: see `estimate`.
+        """
+        self.estimate(request)
+        left_out = len(request.references) - self.capabilities.references
+        return (f"{left_out} of {len(request.references)} references left out",) if left_out > 0 else ()
+
+    def picks_up(self, request: ClipRequest, folder: Path) -> bool:
+        """Tell whether the clip is there already."""
+        path = folder / f"{request.key}.mp4"
+        if not (path.is_file() and (folder / f"{request.key}{LATENTS}").is_file()):
+            return False
+        return video_facts(path).pictures == self._chunks(request) * self.spec.chunk_pictures
+
     def generate(self, request: ClipRequest, folder: Path, emit: Emit) -> Clip:
         """Make the clip as ``folder/<key>.mp4``, its latents beside it; a finished one is returned as it is.
 
@@ -89,10 +137,11 @@ class LocalStream:
         self.estimate(request)
         path, kept = folder / f"{request.key}.mp4", folder / f"{request.key}{LATENTS}"
         chunks = self._chunks(request)
-        spec = self.model.spec
-        if path.is_file() and kept.is_file() and video_facts(path).pictures == chunks * spec.chunk_pictures:
+        if self.picks_up(request, folder):
             return self._clip(path, chunks)
         with self._one:
+            self.used = True
+            folder.mkdir(parents=True, exist_ok=True)
             self._make(request, folder, path, kept, chunks, emit)
         return self._clip(path, chunks)
 
@@ -105,7 +154,7 @@ class LocalStream:
         text = request.plain or request.prompt
         stream.set_prompt(text)
         made: list[torch.Tensor] = []
-        spec = self.model.spec
+        spec = self.spec
         pieces = part_of(path.with_name(f"{request.key}.pieces"))
         try:
             with pieces.open("wb") as file:
@@ -125,11 +174,11 @@ class LocalStream:
         self._chunk_s = (time.perf_counter() - began) / chunks
 
     def _clip(self, path: Path, chunks: int) -> Clip:
-        return Clip(path, chunks * self.model.spec.chunk_seconds, provider="local", model=self.name)
+        return Clip(path, chunks * self.spec.chunk_seconds, provider="local", model=self.name)
 
     def _chunks(self, request: ClipRequest) -> int:
         """Return the whole chunks that cover the request; a hundredth of a chunk too little is not missed."""
-        return max(1, int(np.ceil(request.seconds / self.model.spec.chunk_seconds - 0.01)))
+        return max(1, int(np.ceil(request.seconds / self.spec.chunk_seconds - 0.01)))
 
     # What the stream has behind it.
 
@@ -138,19 +187,19 @@ class LocalStream:
         if request.after and (folder / f"{request.after}{LATENTS}").is_file():
             return _chain(folder, request.after)
         opening = request.first_frame or (request.references[0].path if request.references else None)
-        if opening is None or not isinstance(self.model, Encodes):
+        if opening is None or not self._takes_pictures:
             return []
         words = request.references[0].caption if request.first_frame is None else request.plain or request.prompt
-        return [LoggedChunk(words, self._latents(opening, self.model.spec.chunk_frames), [])]
+        return [LoggedChunk(words, self._latents(opening, self.spec.chunk_frames), [])]
 
     def _remembered(self, references: Sequence[Reference], emit: Emit, key: str) -> list[MemoryFrame]:
-        if references and not isinstance(self.model, Encodes):
+        if references and not self._takes_pictures:
             emit({"type": "clip_adapted", "key": key, "note": f"{self.name} takes in no pictures: references left out"})
             return []
-        slots = self.model.memory_slots
+        slots = self.slots
         if len(references) > slots:
             emit({"type": "clip_adapted", "key": key, "note": f"{slots} of {len(references)} references attended to"})
-        last = self.model.spec.chunk_frames - 1
+        last = self.spec.chunk_frames - 1
         return [
             MemoryFrame(
                 reference.frame_id or reference.tag,
@@ -166,8 +215,8 @@ class LocalStream:
 
     def _latents(self, picture: Path, frames: int) -> torch.Tensor:
         """Encode one still picture as ``frames`` latent frames."""
-        pixels = fit(picture, self.model.spec)
-        still = np.repeat(pixels[None], frames * self.model.spec.pictures_per_latent, axis=0)
+        pixels = fit(picture, self.spec)
+        still = np.repeat(pixels[None], frames * self.spec.pictures_per_latent, axis=0)
         return cast(Encodes, self.model).latents_of(still)
 
 

@@ -356,6 +356,7 @@ class Making:
             cost=cost,
             task_id=entry.task_id,
             notes=self.fitted.notes,
+            repeats=1 if self.request.first_frame and self.fitted.first_frame else 0,
         )
 
 

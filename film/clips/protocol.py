@@ -81,8 +81,9 @@ class Clip:
     """A finished clip: a playable video file and what it took.
 
     ``seconds`` is the file's playing time, which may be longer than was asked where a provider offers fixed lengths;
-    the merge cuts it. ``provider`` and ``model`` say who made it in the end, failovers included; ``notes`` what was
-    adapted, in words for the report.
+    the merge cuts it. ``repeats`` are the pictures at its beginning that show the first frame that was asked for, once
+    more. ``provider`` and ``model`` say who made it in the end, failovers included; ``notes`` what was adapted, in
+    words for the report.
     """
 
     path: Path
@@ -92,6 +93,7 @@ class Clip:
     cost: Cost = field(default_factory=Cost)
     task_id: str | None = None
     notes: tuple[str, ...] = ()
+    repeats: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,51 @@
-"""Many hosted models as one: who makes a clip, and who does when that one cannot.
+"""Many clip models as one: who makes a clip, and who does when that one cannot.
 
-Rules in ``providers.yaml`` say who is preferred; among the others the lowest price is. Each model gets the whole wish
-and fits it for itself, so a failover has its own request shape. A task that was already paid for goes before all rules.
-The router sends nothing itself and knows no provider's API.
+Rules in ``providers.yaml`` say who is preferred; the others follow, those with the quality asked for first, then by
+price. This machine's own model may be one of them: it costs nothing and stands in when all others fail or the money is
+gone. Each model gets the whole wish and fits it for itself, so a failover has its own request shape. A task that was
+already paid for goes before all rules. The router sends nothing itself and knows no provider's API.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from memreel.errors import ModelError, UserError
 from memreel.film.clips.hosted import HostedModel, Office
 from memreel.film.clips.ledger import Books, BudgetError, Ledger
+from memreel.film.clips.local import LocalStream
 from memreel.film.clips.making import KeyMissing
 from memreel.film.clips.patience import Breaker, Patience
-from memreel.film.clips.protocol import Capabilities, Clip, ClipRequest, Cost, Emit
+from memreel.film.clips.protocol import Capabilities, Clip, ClipModel, ClipRequest, Cost, Emit
 from memreel.film.clips.table import Model, Provider, Rule, on_vertex, table
 from memreel.film.clips.wire import Wire
 
 
+class Candidate(ClipModel, Protocol):
+    """A clip model that a router may choose: a hosted one, or the local stream."""
+
+    @property
+    def provider(self) -> str:
+        """Who runs it, by its name in the table."""
+
+    def adaptions(self, request: ClipRequest) -> tuple[str, ...]:
+        """Say what would be adapted, in sentences."""
+
+    def picks_up(self, request: ClipRequest, folder: Path) -> bool:
+        """Tell whether a clip or a paid task of this very request is there already."""
+
+
 @dataclass(frozen=True)
 class Route:
-    """Where a clip would go, for a dry run: who, why, at what cost, adapted how; and who cannot, and why not."""
+    """Where a clip would go, for a dry run: who, why, at what cost, adapted how; and who cannot, and why not.
+
+    ``assumed`` are the figures behind it that no provider has stated.
+    """
 
     key: str
     model: str
@@ -35,6 +54,7 @@ class Route:
     cost: Cost
     notes: tuple[str, ...]
     refused: dict[str, str]
+    assumed: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the route as JSON values."""
@@ -47,6 +67,7 @@ class Route:
             "credits": self.cost.credits,
             "wall_seconds": self.cost.wall_seconds,
             "notes": list(self.notes),
+            "assumed": list(self.assumed),
             "refused": self.refused,
         }
 
@@ -54,8 +75,14 @@ class Route:
 class Router:
     """A `ClipModel` over others; usable from several threads."""
 
-    def __init__(self, name: str, models: Sequence[HostedModel], books: Books) -> None:
-        """Route among ``models`` under the budget of ``books``.
+    def __init__(
+        self,
+        name: str,
+        models: Sequence[Candidate],
+        books: Books,
+        absent: Mapping[str, str] | None = None,
+    ) -> None:
+        """Route among ``models`` under the budget of ``books``; ``absent`` says who cannot be asked, and why.
 
         Raises:
             UserError: there is no model to route to.
@@ -65,10 +92,24 @@ class Router:
         self.name = name
         self.models = tuple(models)
         self.books = books
+        self._absent = dict(absent or {})
+
+    @property
+    def local(self) -> LocalStream | None:
+        """This machine's own model, if it is one of them."""
+        return next((model for model in self.models if isinstance(model, LocalStream)), None)
+
+    @property
+    def alone(self) -> LocalStream | None:
+        """This machine's own model, if no other can be asked for want of a key."""
+        others = any(_ready(model) for model in self.models if model is not self.local)
+        return None if others else self.local
 
     @property
     def capabilities(self) -> Capabilities:
         """What at least one of the models can do."""
+        if alone := self.alone:
+            return alone.capabilities
         each = [model.capabilities for model in self.models]
         return Capabilities(
             seconds=(min(one.seconds[0] for one in each), max(one.seconds[1] for one in each)),
@@ -113,13 +154,15 @@ class Router:
             cost=cost,
             notes=model.adaptions(request),
             refused=refused,
+            assumed=table().models[model.name].assumed if model.name in table().models else (),
         )
 
-    def dry_run(self, requests: Sequence[ClipRequest]) -> dict[str, Any]:
+    def dry_run(self, requests: Sequence[ClipRequest], folder: Path | None = None) -> dict[str, Any]:
         """Return the routes of all clips and what they cost together, as JSON values; nothing is sent.
 
         ``missing_keys`` are the variables without which it cannot be made, ``over_budget`` the dollars that are missing
-        to reserve it all.
+        to reserve it all, after what the ledger of ``folder`` counts already. ``assumed`` has by model the figures that
+        no provider has stated.
 
         Raises:
             UserError: a request that no model can serve.
@@ -129,14 +172,19 @@ class Router:
         reserved = sum(self._reserve(route) for route in routes)
         used = {route.provider for route in routes}
         budget = self.books.budget
+        counted = self.ledger(folder).counted if folder is not None else 0.0
         return {
             "routes": [route.as_json() for route in routes],
             "usd": usd,
             "credits": round(sum(route.cost.credits for route in routes), 3),
             "wall_seconds": round(sum(route.cost.wall_seconds for route in routes), 1),
             "budget_usd": budget,
-            "over_budget": round(max(0.0, reserved - budget), 6) if budget is not None else 0.0,
-            "missing_keys": sorted(" or ".join(table().providers[name].keys) for name in used if _no_key(name)),
+            "counted_usd": counted,
+            "over_budget": round(max(0.0, reserved + counted - budget), 6) if budget is not None else 0.0,
+            "missing_keys": sorted(
+                " or ".join(table().providers[name].keys) for name in used if not table().providers[name].ready
+            ),
+            "assumed": {route.model: list(route.assumed) for route in routes if route.assumed},
         }
 
     def affords(self, requests: Sequence[ClipRequest], folder: Path) -> bool:
@@ -156,19 +204,21 @@ class Router:
     def _reserve(self, route: Route) -> float:
         return route.cost.usd * table().providers[route.provider].reserve
 
-    def require(self, requests: Sequence[ClipRequest]) -> None:
+    def require(self, requests: Sequence[ClipRequest], folder: Path | None = None) -> None:
         """Check before a film begins that its clips can be made and paid for. Nothing is sent.
 
         Raises:
             UserError: a key is missing, a request cannot be served, or the estimates exceed the budget.
         """
-        told = self.dry_run(requests)
+        told = self.dry_run(requests, folder)
         if told["missing_keys"]:
             raise KeyMissing(f"no key for '{self.name}': set {', '.join(told['missing_keys'])}")
         if told["over_budget"]:
+            gone = f", {told['counted_usd']:.2f} of it spent already" if told["counted_usd"] else ""
             raise UserError(
                 f"the film's {len(requests)} clips are estimated at {told['usd']:.2f} USD, the budget is "
-                f"{told['budget_usd']:.2f} USD: raise --budget, or ask for fewer seconds"
+                f"{told['budget_usd']:.2f} USD{gone}: raise --budget, ask for fewer seconds"
+                + (", or make it on this machine with --model local" if self.local else "")
             )
 
     def generate(self, request: ClipRequest, folder: Path, emit: Emit) -> Clip:
@@ -202,11 +252,11 @@ class Router:
         asked = [error for error in failed if isinstance(error, ModelError)]
         raise ModelError(reasons) if asked else UserError(reasons)
 
-    def _rank(self, request: ClipRequest) -> tuple[list[tuple[HostedModel, Cost]], str, dict[str, str]]:
+    def _rank(self, request: ClipRequest) -> tuple[list[tuple[Candidate, Cost]], str, dict[str, str]]:
         """Return the models that can serve a request, best first, the rule's reason, and the others' reasons."""
         rule = next(rule for rule in table().routes if _holds(rule, request, self.books.budget))
-        able: list[tuple[HostedModel, Cost]] = []
-        refused: dict[str, str] = {}
+        able: list[tuple[Candidate, Cost]] = []
+        refused = dict(self._absent)
         for model in self.models:
             try:
                 able.append((model, model.estimate(request)))
@@ -215,40 +265,57 @@ class Router:
         if not able:
             raise UserError("; ".join(refused.values()))
         wanted = list(rule.prefer)
+
+        def place(model: Candidate) -> int:
+            return min((wanted.index(name) for name in (model.name, model.provider) if name in wanted), default=99)
+
         able.sort(
             key=lambda pair: (
-                _no_key(pair[0].provider),
-                wanted.index(pair[0].name) if pair[0].name in wanted else len(wanted),
+                not _ready(pair[0]),
+                place(pair[0]),
+                not table().serves(pair[0].name, request.quality),
                 pair[1].usd,
             )
         )
-        because = rule.because if able[0][0].name in wanted or not wanted else "the lowest price"
+        because = rule.because if place(able[0][0]) < 99 or not wanted else "the lowest price"
         return able, because if len(able) > 1 else "the only one that can", refused
 
 
-def hosted(name: str, budget: float | None = None, patience: Patience | None = None) -> Router:
+def hosted(
+    name: str,
+    budget: Books | float | None = None,
+    patience: Patience | None = None,
+    local: LocalStream | None = None,
+    absent: Mapping[str, str] | None = None,
+) -> Router:
     """Return the hosted models that a name stands for, as one clip model.
 
     Args:
         name: ``auto`` for all, a provider (``runway``, ``google``), or a model's own name (``gen4.5``, ``veo-3.1``).
-        budget: dollars that a film may cost; ``None``: no limit.
+        budget: the film's books, or the dollars that it may cost; ``None``: no limit.
         patience: times and counts; ``None``: those of `Patience`.
+        local: this machine's own model, to choose from beside them.
+        absent: who else was to be asked but cannot be, and why.
 
     Raises:
         UserError: no such model, or a budget that is none.
     """
     wait = patience or Patience()
     names = table().select(name)
-    books, gate = Books(budget), threading.BoundedSemaphore(wait.in_flight)
+    books = budget if isinstance(budget, Books) else Books(budget)
+    gate = threading.BoundedSemaphore(wait.in_flight)
     offices = {
-        key: Office(provider, Breaker(wait), partial(_connect, key, provider, wait.request))
+        key: Office(provider, Breaker(wait), partial(_connect, provider, wait.request))
         for key, provider in table().providers.items()
+        if provider.keys
     }
-    models = [HostedModel(one, offices[table().models[one].provider], books, wait, gate) for one in names]
-    return Router(name, models, books)
+    models: list[Candidate] = [
+        HostedModel(one, offices[table().models[one].provider], books, wait, gate) for one in names
+    ]
+    return Router(name, [*models, *([local] if local else [])], books, absent)
 
 
-def _connect(name: str, provider: Provider, timeout: float, model: Model) -> Wire:
+def _connect(provider: Provider, timeout: float, model: Model) -> Wire:
     """Open a provider's API.
 
     Raises:
@@ -260,7 +327,7 @@ def _connect(name: str, provider: Provider, timeout: float, model: Model) -> Wir
             "this model is served by Vertex AI alone: set GOOGLE_GENAI_USE_VERTEXAI=true, and GOOGLE_CLOUD_PROJECT and "
             "GOOGLE_CLOUD_LOCATION, or GOOGLE_API_KEY"
         )
-    if _no_key(name):
+    if not provider.ready:
         raise KeyMissing(f"no key for {provider.title}: set {' or '.join(provider.keys)}")
     try:
         if model.api == "tasks":
@@ -274,9 +341,9 @@ def _connect(name: str, provider: Provider, timeout: float, model: Model) -> Wir
         raise UserError(f"{provider.title} needs its SDK: pip install 'memreel[hosted]' ({error})") from error
 
 
-def _no_key(provider: str) -> bool:
-    """Tell whether a provider cannot be asked for want of a key."""
-    return table().providers[provider].key() is None and not (provider == "google" and on_vertex())
+def _ready(model: Candidate) -> bool:
+    """Tell whether a model can be asked, as far as keys go."""
+    return table().providers[model.provider].ready
 
 
 def _holds(rule: Rule, request: ClipRequest, budget: float | None) -> bool:
@@ -284,6 +351,7 @@ def _holds(rule: Rule, request: ClipRequest, budget: float | None) -> bool:
     return (
         (when.quality is None or when.quality == request.quality)
         and (when.budget_over is None or budget is None or budget > when.budget_over)
+        and (when.budget_under is None or (budget is not None and budget < when.budget_under))
         and (not when.style or any(word in request.style.lower() for word in when.style))
         and (when.references is None or when.references == bool(request.references))
         and (when.first_frame is None or when.first_frame == bool(request.first_frame))

@@ -37,13 +37,19 @@ class Provider(Row):
     """Who runs models: its name for people, the variables that may hold its key, and how it charges."""
 
     title: str
-    keys: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    vertex: bool = Field(False, description="May be spoken to through Vertex AI, without a key of its own.")
     usd_per_credit: float = Field(0.0, ge=0)
     reserve: float = Field(1.0, ge=1)
 
     def key(self) -> str | None:
         """Return the key from the environment, or ``None`` if none is set."""
         return next((value for name in self.keys if (value := os.environ.get(name))), None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be asked: it needs no key, or there is one, or a project's credentials stand in for it."""
+        return not self.keys or self.key() is not None or (self.vertex and on_vertex())
 
 
 class Offer(Row):
@@ -65,9 +71,14 @@ class Painter(Row):
 
 
 class Model(Row):
-    """One video model: its limits, its words for ratios, its prices."""
+    """One video model: its limits, its words for ratios, its prices.
+
+    ``source`` says where the figures are from; ``assumed`` names those that are nobody's word: memreel's own guess.
+    """
 
     provider: str
+    source: str
+    assumed: tuple[str, ...] = ()
     api: Literal["tasks", "interactions", "veo"]
     vertex_only: bool = False
     seconds: tuple[int, int] | None = None
@@ -109,18 +120,27 @@ class Model(Row):
         )
 
 
+class ChatPrice(Row):
+    """What a chat model charges, in dollars a million tokens, and where that is from."""
+
+    read: float = Field(ge=0)
+    written: float = Field(ge=0)
+    source: str
+
+
 class Conditions(Row):
-    """When a routing rule holds: all that are given must."""
+    """When a routing rule holds: all that are given must. Budgets are dollars for the whole film."""
 
     quality: Quality | None = None
     budget_over: float | None = None
+    budget_under: float | None = None
     style: tuple[str, ...] = ()
     references: bool | None = None
     first_frame: bool | None = None
 
 
 class Rule(Row):
-    """A routing rule: whom to prefer, when, and why."""
+    """A routing rule: whom to prefer (models, or providers for all of theirs), when, and why."""
 
     when: Conditions
     prefer: tuple[str, ...]
@@ -132,11 +152,23 @@ class Table(Row):
 
     providers: dict[str, Provider]
     models: dict[str, Model]
+    local: dict[str, tuple[Quality, ...]]
+    chat: dict[str, ChatPrice]
     routes: tuple[Rule, ...]
 
     def provider_of(self, model: str) -> Provider:
         """Return who runs a model."""
         return self.providers[self.models[model].provider]
+
+    def serves(self, model: str, quality: Quality) -> bool:
+        """Tell whether a model, hosted or of this machine, offers this very quality."""
+        return quality in (self.models[model].quality if model in self.models else self.local.get(model, ()))
+
+    def chat_price(self, model: str) -> ChatPrice | None:
+        """Return what a chat model charges; ``provider:name`` goes by the name, a dated name by the plain one."""
+        name = model.rpartition(":")[2].rpartition("/")[2]
+        known = [key for key in self.chat if name == key or name.startswith(f"{key}-2")]
+        return self.chat[max(known, key=len)] if known else None
 
     def select(self, name: str) -> tuple[str, ...]:
         """Return the models that a name stands for: a model's own, or a provider's or ``auto`` for those on offer here.

@@ -18,7 +18,7 @@ from memreel.configs.schema import RunConfig
 from memreel.errors import UserError
 from memreel.film.graph import build_film_graph
 from memreel.film.making import make_film, plan_film
-from memreel.film.production import close_production
+from memreel.film.productions import close_production
 from memreel.film.settings import FilmContext
 from memreel.memory.archive import load
 from memreel.model.protocol import VideoModel
