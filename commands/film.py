@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memreel.commands.making import stoppable
-from memreel.commands.terminal import Config, Json, Seed, Settings, one_line, overrides, say
-from memreel.errors import MemreelError, UserError
+from memreel.commands.making import outcome, stoppable
+from memreel.commands.terminal import Config, Json, Seed, Settings, overrides, say
+from memreel.errors import UserError
 
 if TYPE_CHECKING:
     from memreel.film.settings import FilmContext
@@ -26,7 +25,9 @@ Seconds = Annotated[float | None, typer.Option(help="Playing time, 6 to 600; 45 
 Refs = Annotated[list[Path] | None, typer.Option(help="Picture of somebody or something in the film; may be repeated.")]
 ClipModelName = Annotated[
     str,
-    typer.Option("--model", "-m", help="local, sketch, runway, google, a hosted model's name, or auto (best hosted)."),
+    typer.Option(
+        "--model", "-m", help="local, sketch, runway, google, a hosted model's name, or auto (whichever fits best)."
+    ),
 ]
 Budget = Annotated[float | None, typer.Option(min=0, help="US dollars that the film may cost, at most.")]
 
@@ -62,7 +63,9 @@ def film(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Spend money without asking first.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print plan, routes and cost; make nothing.")] = False,
     json_: Json = False,
-    force: Annotated[bool, typer.Option("--force", help="Start over, replacing the film that lies there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start over, replacing the film that lies there; what it cost counts.")
+    ] = False,
 ) -> None:
     """Make a film of an idea, a script or a plan; an unfinished one is gone on with."""
     given, context = _given(idea, seconds, refs), _context(out, model, budget, config, settings, seed)
@@ -121,31 +124,21 @@ def _make(given: FilmInput, context: FilmContext, force: bool) -> dict[str, Any]
     from memreel.film.making import make_film
     from memreel.output.run_folder import RunFolder
 
-    began = time.perf_counter()
     name = check_input({**given})["film_id"]  # type: ignore[typeddict-item]
     folder = RunFolder(Path(context.out).expanduser().absolute() / name)
     result: dict[str, Any] = {"id": name, "status": "failed", "path": str(folder.path)}
-    try:
-        with stoppable("clip") as stop:
-            for event in make_film({**given, "film_id": name}, context, resume=not force, review=_agreed):
-                _tell(event)
-                if event["type"] == "done":
-                    result["status"] = event["status"]
-                elif stop:
-                    raise KeyboardInterrupt
-    except UserError:
-        raise
-    except MemreelError as error:
-        result["error"] = one_line(error)
-        say(f"memreel: {result['error']}")
-    except KeyboardInterrupt:
-        result["status"] = "interrupted"
+    with outcome(result), stoppable("clip") as stop:
+        for event in make_film({**given, "film_id": name}, context, resume=not force, review=_agreed):
+            _tell(event)
+            if event["type"] == "done":
+                result["status"] = event["status"]
+            elif stop:
+                raise KeyboardInterrupt
     if result["status"] == "done":
         facts = folder.read_json(folder.run)
         result |= {"video": str(folder.video), "report": str(folder.report), "plan": str(folder.plan)}
         result |= {key: facts[key] for key in ("video_seconds", "consistency", "seed")}
         result |= {"scenes": len(facts["shots"]), "takes": len(facts["takes"]), "usd": facts["spent"]["usd"]}
-    result["seconds"] = round(time.perf_counter() - began, 3)
     return result
 
 
@@ -174,6 +167,10 @@ def _tell(event: dict[str, Any]) -> None:
             score = event["score"]
             parts = ", ".join(f"{name} {score[name]:.2f}" for name in PARTS if score[name] is not None)
             say(f"  {event['key']}: consistency {score['total']:.2f} ({parts})" + (", again" if event["again"] else ""))
+        case "corrected":
+            say(f"  {event['key']}: {' '.join(event['because'])} Again as: {event['text']}")
+        case "spent_before":
+            say(f"{event['usd']:.2f} USD were spent on what is started over; they count against the budget")
         case "clip_failover" | "clip_adapted" | "clip_refused" | "clip_resumed" | "clip_skipped" | "resources":
             say("  " + ", ".join(f"{key} {value}" for key, value in event.items() if key != "type"))
 
@@ -194,8 +191,16 @@ def _print_offer(given: FilmInput, context: FilmContext, as_json: bool) -> None:
         return
     print(plan_yaml(made))
     for route in offer["routes"]:
-        print(f"{route['key']}  {route['model']:12} {route['provider']:8} {route['usd']:8.2f} USD")
+        because = f"  {route['because']}" if "because" in route else ""
+        print(f"{route['key']}  {route['model']:12} {route['provider']:8} {route['usd']:8.2f} USD{because}")
+        for note in route.get("notes", ()):
+            print(f"{'':7}{note}")
     print(f"{'':22} {'':8} {offer['usd']:8.2f} USD in all, about {offer['wall_seconds']:.0f} s")
+    for model, figures in offer.get("assumed", {}).items():
+        print(f"assumed, not stated by the provider: {model}: {', '.join(figures)}")
+    for row in offer["chat"]:
+        price = "no price known: not in the budget" if row["usd"] is None else f"{row['usd']:.4f} USD"
+        print(f"{row['model']}: {row['read']} tokens read, {row['written']} written for this plan, {price}")
     for name in offer.get("missing_keys", ()):
         print(f"missing: {name}")
     if offer.get("over_budget"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,32 +127,45 @@ def make(job: Job, stop: Sequence[int], screen: Console) -> dict[str, Any]:
 
     script, path = job.script, job.out / job.script.video_id
     result: dict[str, Any] = {"id": script.video_id, "status": "failed", "path": str(path), "video_seconds": 0.0}
+    with (
+        outcome(result),
+        RunProgress(screen, script.video_id, None if job.live else len(script.prompts)) as progress,
+    ):
+        from memreel.graph.same import made_by
+        from memreel.output.run_folder import RunFolder
+
+        if not job.force and made_by(folder := RunFolder(path)):
+            progress.catch_up(folder.read_events())
+        with closing(job.events()) as events:  # type: ignore[type-var]
+            for rendered in events:
+                progress.update(rendered.event)
+                if rendered.event["type"] == "done":
+                    result |= _made(path, rendered.event)
+                elif stop:
+                    raise KeyboardInterrupt
+    if result["video_seconds"]:
+        result["ratio"] = round(result["video_seconds"] / result["seconds"], 3)
+    return result
+
+
+@contextmanager
+def outcome(result: MutableMapping[str, Any]) -> Iterator[None]:
+    """Time what is made in the block; a model's or the disk's failure, or a signal, becomes the result's status.
+
+    Raises:
+        UserError: as the block; it is the user's turn.
+    """
     began = time.perf_counter()
     try:
-        with RunProgress(screen, script.video_id, None if job.live else len(script.prompts)) as progress:
-            from memreel.graph.same import made_by
-            from memreel.output.run_folder import RunFolder
-
-            if not job.force and made_by(folder := RunFolder(path)):
-                progress.catch_up(folder.read_events())
-            with closing(job.events()) as events:  # type: ignore[type-var]
-                for rendered in events:
-                    progress.update(rendered.event)
-                    if rendered.event["type"] == "done":
-                        result |= _made(path, rendered.event)
-                    elif stop:
-                        raise KeyboardInterrupt
+        yield
     except UserError:
         raise
     except MemreelError as error:
         result["error"] = one_line(error)
-        say(f"memreel: {script.video_id}: {result['error']}")
+        say(f"memreel: {result['id']}: {result['error']}")
     except KeyboardInterrupt:
         result["status"] = "interrupted"
     result["seconds"] = round(time.perf_counter() - began, 3)
-    if result["video_seconds"]:
-        result["ratio"] = round(result["video_seconds"] / result["seconds"], 3)
-    return result
 
 
 def _made(path: Path, done: dict[str, Any]) -> dict[str, Any]:

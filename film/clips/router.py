@@ -13,17 +13,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from memreel.errors import ModelError, UserError
 from memreel.film.clips.hosted import HostedModel, Office
 from memreel.film.clips.ledger import Books, BudgetError, Ledger
-from memreel.film.clips.local import LocalStream
 from memreel.film.clips.making import KeyMissing
 from memreel.film.clips.patience import Breaker, Patience
 from memreel.film.clips.protocol import Capabilities, Clip, ClipModel, ClipRequest, Cost, Emit
 from memreel.film.clips.table import Model, Provider, Rule, on_vertex, table
 from memreel.film.clips.wire import Wire
+
+if TYPE_CHECKING:
+    from memreel.film.clips.local import LocalStream
+
+LOCAL = "local"
+"""The provider that is this machine."""
 
 
 class Candidate(ClipModel, Protocol):
@@ -97,12 +102,13 @@ class Router:
     @property
     def local(self) -> LocalStream | None:
         """This machine's own model, if it is one of them."""
-        return next((model for model in self.models if isinstance(model, LocalStream)), None)
+        found = next((model for model in self.models if model.provider == LOCAL), None)
+        return cast("LocalStream | None", found)
 
     @property
     def alone(self) -> LocalStream | None:
         """This machine's own model, if no other can be asked for want of a key."""
-        others = any(_ready(model) for model in self.models if model is not self.local)
+        others = any(_ready(model) for model in self.models if model.provider != LOCAL)
         return None if others else self.local
 
     @property

@@ -9,40 +9,22 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from provider_servers import Course, Drop, Output, ProviderServer, RunwayHandler, Status, serve
-
 from memreel.errors import ModelError, StoreError, UserError
 from memreel.film.clips.footage import examine
 from memreel.film.clips.ledger import Books, BudgetError, Entry, Ledger
-from memreel.film.clips.patience import Patience
-from memreel.film.clips.protocol import ClipRequest
 from memreel.film.clips.router import hosted
-
-QUICK = Patience(pause=0.005, poll=0.005, deadline=5.0, cool=0.1, request=5.0)
-WISH = ClipRequest(key="s01a1", prompt="A tram passes.", seconds=4, seed=7)
-ONE = 0.48
-"""What a clip of four seconds costs."""
+from memreel.tests.film.provider_servers import Course, Drop, Output, ProviderServer, Status
+from memreel.tests.film.wishes import ONE, QUICK, WISH
 
 
 def silent(event: dict[str, Any]) -> None:
     pass
-
-
-@pytest.fixture
-def runway(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    with serve(RunwayHandler) as server:
-        monkeypatch.setenv("RUNWAYML_API_SECRET", "key_runway")
-        monkeypatch.setenv("RUNWAYML_BASE_URL", server.address)
-        yield server
 
 
 def test_a_clip_that_does_not_fit_into_the_budget_is_not_sent(runway: ProviderServer, tmp_path: Path) -> None:
@@ -165,10 +147,9 @@ CHILD = """
 import sys
 from pathlib import Path
 from memreel.film.clips.patience import Patience
-from memreel.film.clips.protocol import ClipRequest
 from memreel.film.clips.router import hosted
-wish = ClipRequest(key="s01a1", prompt="A tram passes.", seconds=4, seed=7)
-hosted("runway", 1.0, Patience(poll=0.01)).generate(wish, Path(sys.argv[1]), lambda event: None)
+from memreel.tests.film.wishes import WISH
+hosted("runway", 1.0, Patience(poll=0.01)).generate(WISH, Path(sys.argv[1]), lambda event: None)
 """
 
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from provider_servers import Course, GoogleHandler, ProviderServer, RunwayHandler, serve
-
 from memreel.errors import UserError
 from memreel.film.clips.footage import examine
-from memreel.film.clips.patience import Patience
 from memreel.film.making import make_film
 from memreel.film.settings import FilmContext
 from memreel.film.state import FilmInput
+from memreel.tests.film.provider_servers import Course, ProviderServer
+from memreel.tests.film.wishes import QUICK
 
 IDEA: FilmInput = {
     "idea": "Nora, a young woman with short red hair, walks along the quay. She meets Ethan, a tall man in blue.",
@@ -30,25 +25,7 @@ IDEA: FilmInput = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memreel.film.clips.router.Patience", lambda: Patience(pause=0.01, poll=0.01))
-    for name in ("MEMREEL_LLM_MODEL", "MEMREEL_VISION_MODEL", "GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    with serve(GoogleHandler) as server:
-        monkeypatch.setenv("GEMINI_API_KEY", "key_google")
-        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", server.address)
-        yield server
-
-
-@pytest.fixture
-def runway(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    with serve(RunwayHandler) as server:
-        monkeypatch.setenv("RUNWAYML_API_SECRET", "key_runway")
-        monkeypatch.setenv("RUNWAYML_BASE_URL", server.address)
-        yield server
+    monkeypatch.setattr("memreel.film.clips.router.Patience", lambda: QUICK)
 
 
 def film(out: Path, budget: float, **change: Any) -> FilmContext:

@@ -143,4 +143,3 @@ def test_pictures_in_memory_shrink_when_compressed_and_go_when_offloaded(tmp_pat
     kept.offload()
     assert kept.held_bytes == 0
     assert np.array_equal(kept.get(tmp_path / "clip.mp4", [5])[5], whole[5])
-    assert len(kept.last(tmp_path / "clip.mp4", 3)) == 3
