@@ -14,9 +14,9 @@ SAMPLES = 64
 """Values looked at in each tensor, evenly spread."""
 
 
-def fingerprint(*modules: torch.nn.Module) -> str:
-    """Return 16 hexadecimal digits for the names, shapes and sampled values of all parameters and buffers."""
-    digest = hashlib.sha256()
+def fingerprint(*modules: torch.nn.Module, told: str = "") -> str:
+    """Return 16 hexadecimal digits for ``told`` and the names, shapes and sampled values of parameters and buffers."""
+    digest = hashlib.sha256(told.encode())
     for module in modules:
         for name, tensor in sorted(module.state_dict().items()):
             flat = tensor.detach().reshape(-1)

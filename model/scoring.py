@@ -1,32 +1,64 @@
 """How visible an entity is in a frame, by a video model's own text cross-attention.
 
-Each token of a frame has a query at every layer; each phrase ("name, attribute, attribute") has keys. A token's
-affinity to a phrase is the log-sum-exp of its attention logits over the phrase's words, less the same for the empty
-text, averaged over heads; a frame's score is the mean affinity of its most affine tokens over the scoring layers,
-squashed to 0..1. `memreel.training.presence` measures how well that tells who is in a frame of `sketch`.
+Each token of a frame has a query at every layer and head; each phrase ("name, attribute, attribute") has keys. A
+token's affinity to a phrase is the log-sum-exp of its attention logits over the phrase's words, less the same for the
+empty text. A head's evidence is the mean affinity of the frame's most affine tokens; the score is a weighted sum of the
+heads' evidence, squashed to 0..1. Heads differ much in what they look for, so a `Scorer` may carry weights that were
+fitted to frames of which it is known who is in them (`memreel.training.presence` does that for `sketch`); without, all
+heads count alike.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 
+from memreel.errors import UserError
 from memreel.model.transformer import TextContext
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """What of a model's cross-attention is looked at: at which layers, and how many tokens speak for a frame."""
+    """What of a model's cross-attention is looked at, and what it counts.
+
+    ``layers`` are looked at, and ``top_tokens`` tokens speak for a frame; ``weights`` has a row a layer and a number a
+    head, or nothing if all heads count alike; ``bias`` is the log odds of being visible where there is no evidence.
+    """
 
     layers: tuple[int, ...]
     top_tokens: int
+    weights: tuple[tuple[float, ...], ...] = ()
+    bias: float = 0.0
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Scorer:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: it is not there or something else.
+        """
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            rows = tuple(tuple(float(weight) for weight in row) for row in told["weights"])
+            found = cls(tuple(told["layers"]), int(told["top_tokens"]), rows, float(told["bias"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not a scorer ({error}); fit it again or delete it") from None
+        if rows and len(rows) != len(found.layers):
+            raise UserError(f"{path}: {len(found.layers)} layers but {len(rows)} rows of weights; fit it again")
+        return found
 
 
 def affinity(queries: torch.Tensor, text: TextContext, layer: int) -> torch.Tensor:
-    """Return ``[frames, tokens]``: how much one layer's tokens are drawn to a text, padding excluded.
+    """Return ``[frames, tokens, heads]``: how much one layer's tokens are drawn to a text, padding excluded.
 
     Args:
         queries: text queries of the layer, ``[frames, tokens, heads, head_dim]``.
@@ -38,31 +70,36 @@ def affinity(queries: torch.Tensor, text: TextContext, layer: int) -> torch.Tens
         keys = keys[text.mask[0]]
     logits = torch.einsum("fthd,nhd->fthn", queries.float(), keys.float()) / keys.shape[-1] ** 0.5
     drawn: torch.Tensor = logits.logsumexp(-1) - math.log(keys.shape[0])
-    return drawn.mean(-1)
+    return drawn
 
 
-def spoken_for(affinities: torch.Tensor, top_tokens: int) -> torch.Tensor:
-    """Return ``[frames]``: the mean affinity ``[frames, tokens]`` of the most affine tokens."""
-    return affinities.topk(top_tokens, dim=1).values.mean(1)
-
-
-def visibility(
-    queries: torch.Tensor, phrases: Sequence[TextContext], empty: TextContext, scorer: Scorer
-) -> torch.Tensor:
-    """Score frames for phrases.
+def evidence(queries: torch.Tensor, phrases: Sequence[TextContext], empty: TextContext, scorer: Scorer) -> torch.Tensor:
+    """Return ``[frames, phrases, scoring layers, heads]``: the mean affinity of the most affine tokens.
 
     Args:
         queries: text queries of a clean pass, ``[scoring layers, frames, tokens, heads, head_dim]``.
         phrases: one text context a phrase.
         empty: the text context of the empty text, what affinity is measured against.
         scorer: the layers that the queries are of, and how many tokens speak for a frame.
+    """
+    found = queries.new_zeros((queries.shape[1], len(phrases), len(scorer.layers), queries.shape[3]), dtype=torch.float)
+    for i, layer in enumerate(scorer.layers):
+        base = affinity(queries[i], empty, layer)
+        for j, phrase in enumerate(phrases):
+            drawn = affinity(queries[i], phrase, layer) - base
+            found[:, j, i] = drawn.topk(scorer.top_tokens, dim=1).values.mean(1)
+    return found
+
+
+def visibility(
+    queries: torch.Tensor, phrases: Sequence[TextContext], empty: TextContext, scorer: Scorer
+) -> torch.Tensor:
+    """Score frames for phrases; see `evidence` for the arguments.
 
     Returns:
         ``[frames, phrases]`` in 0..1, on the CPU.
     """
-    scores = torch.zeros(queries.shape[1], len(phrases), device=queries.device)
-    for i, layer in enumerate(scorer.layers):
-        base = affinity(queries[i], empty, layer)
-        for j, phrase in enumerate(phrases):
-            scores[:, j] += spoken_for(affinity(queries[i], phrase, layer) - base, scorer.top_tokens).float()
-    return (scores / len(scorer.layers)).sigmoid().cpu()
+    told = evidence(queries, phrases, empty, scorer).flatten(2)
+    weights = torch.tensor(scorer.weights, device=told.device).flatten()
+    total = told.mul(weights).sum(-1) if scorer.weights else told.mean(-1)
+    return (total + scorer.bias).sigmoid().cpu()

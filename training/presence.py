@@ -1,28 +1,32 @@
-"""Measures how well scores tell who is in a frame: ``python -m memreel.training.presence [--stories 40]``.
+"""Measures, and fits, how well scores tell who is in a frame: ``python -m memreel.training.presence [--fit FILE]``.
 
-Frames of held-out stories are painted, encoded and run through the clean pass under their text; every being of the
-story is scored in them. Printed for each layer and for the shipped combination: the area under the ROC curve of visible
-against absent beings, and how often the visible one of a pair from the same frame scores higher: over all beings of the
-story, and over those whom the frame's text mentions, which is what the bank asks. From this the scoring
-layers and the bank's thresholds (`memory.presence`, `memory.presence_ratio`) are chosen.
+Frames of stories are painted, encoded and run through the clean pass under their text, and every being of the story is
+scored in them. Printed for the weights' own scorer: the area under the ROC curve of visible against absent beings, how
+often the visible one of a pair from the same frame scores higher, and quantiles, over all beings of a story and over
+those whom the frame's text mentions, which is what the bank asks. From these the bank's thresholds (`memory.presence`,
+`memory.presence_ratio`) are chosen. ``--fit`` first fits the weights of all layers' heads by logistic regression to
+other stories, and writes them as the scorer that `memreel.model.sketch` reads beside its weights. What is printed is
+always of names that training never saw.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import torch
+from torch.nn import functional as F
 
 from memreel.configs.schema import ModelConfig
-from memreel.model.scoring import affinity, spoken_for, visibility
+from memreel.model.scoring import Scorer, evidence
 from memreel.model.sketch.model import SketchModel, load
 from memreel.model.sketch.net import CONFIG, SCORER
 from memreel.model.transformer import TextContext, Written
+from memreel.model.worker import on_model_thread
 from memreel.training.device import Easel
 from memreel.training.samples import Moment
 from memreel.world import palette
@@ -31,10 +35,18 @@ from memreel.world.sentences import attributes, head
 from memreel.world.shapes import table
 from memreel.world.stories import Story, make_story
 
-Frames = list[tuple[dict[int, float], set[int]]]
-"""The scores of beings in a frame, and who is visible in it."""
-Scores = dict[str, tuple[Frames, Frames]]
-"""For each way of scoring: frames with every being of the story, and with those whom the frame's text mentions."""
+FIT_STORIES = 4
+"""Stories to fit to, for each that is measured."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A being in a frame: the heads' evidence ``[layers, heads]``, whether it is there, whether the text says so."""
+
+    frame: int
+    evidence: torch.Tensor
+    visible: bool
+    told: bool
 
 
 @torch.inference_mode()
@@ -50,14 +62,16 @@ def queries_of(model: SketchModel, easel: Easel, story: Story, scene: int, momen
     return written.queries
 
 
+@on_model_thread
 @torch.inference_mode()
-def collect(model: SketchModel, stories: int, seed: int) -> Scores:
-    """Score every being of every story in a frame of each scene's start and in a settled one."""
+def collect(model: SketchModel, stories: int, seed: int, held_out: palette.HeldOut) -> list[Sighting]:
+    """Look for every being of each story in a frame of each scene's start and in a settled one."""
     random, easel = Random(seed), Easel(model.device)
-    found: Scores = defaultdict(lambda: ([], []))
-    empty = model.read("")
+    looked = Scorer(tuple(range(CONFIG.layers)), SCORER.top_tokens)
+    found: list[Sighting] = []
+    frame, empty = 0, model.read("")
     for _ in range(stories):
-        story = make_story(random, held_out="names")
+        story = make_story(random, held_out=held_out)
         keys = list(story.beings)
         phrases: list[TextContext] = [
             model.read(", ".join([head(story.beings[k]), *attributes(story.beings[k])])) for k in keys
@@ -65,48 +79,86 @@ def collect(model: SketchModel, stories: int, seed: int) -> Scores:
         for s, chunk in product(range(len(story.scenes)), (0, None)):
             moment = Moment(s, int(story.settled(s) / 0.75) + 1 if chunk is None else chunk, 1)
             seen = story.visible(s, moment.times()[3])
-            queries = queries_of(model, easel, story, s, moment)
-            scored: dict[str, list[float]] = {}
-            for layer in range(CONFIG.layers):
-                base = affinity(queries[layer], empty, layer)
-                scored[f"layer {layer}"] = [
-                    float(spoken_for(affinity(queries[layer], p, layer) - base, SCORER.top_tokens)) for p in phrases
-                ]
-            chosen = torch.stack([queries[i] for i in SCORER.layers])
-            scored["shipped"] = visibility(chosen, phrases, empty, SCORER)[0].tolist()
-            for name, values in scored.items():
-                scores = dict(zip(keys, values, strict=True))
-                found[name][0].append((scores, seen))
-                found[name][1].append(({k: v for k, v in scores.items() if k in story.scenes[s].mentions}, seen))
-    return dict(found)
+            rows = evidence(torch.stack(queries_of(model, easel, story, s, moment)), phrases, empty, looked)[0].cpu()
+            told = story.scenes[s].mentions
+            found += [Sighting(frame, row, k in seen, k in told) for k, row in zip(keys, rows, strict=True)]
+            frame += 1
+    return found
 
 
-def separation(frames: Frames) -> tuple[float, float]:
+def fit(sightings: Sequence[Sighting], penalty: float = 0.005) -> Scorer:
+    """Return the scorer whose heads' weights tell best who is there of those whom the text mentions.
+
+    Args:
+        sightings: what to fit to.
+        penalty: how much the mean squared weight of standardised evidence costs, in nats a sighting.
+    """
+    asked = [one for one in sightings if one.told]
+    x = torch.stack([one.evidence.flatten() for one in asked])
+    y = torch.tensor([float(one.visible) for one in asked])
+    centre, spread = x.mean(0), x.std(0).clamp_min(1e-6)
+    weights = torch.zeros(x.shape[1] + 1, requires_grad=True)
+    search = torch.optim.LBFGS([weights], max_iter=500, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        search.zero_grad()
+        logits = (x - centre) / spread @ weights[:-1] + weights[-1]
+        cost = F.binary_cross_entropy_with_logits(logits, y) + penalty * weights[:-1].square().sum()
+        cost.backward()
+        return cost
+
+    search.step(loss)
+    plain = weights.detach()[:-1] / spread
+    rows = plain.view_as(asked[0].evidence)
+    bias = float(weights.detach()[-1] - plain @ centre)
+    told = tuple(tuple(round(float(weight), 4) for weight in row) for row in rows)
+    return Scorer(tuple(range(len(told))), SCORER.top_tokens, told, round(bias, 4))
+
+
+def scores(sightings: Sequence[Sighting], scorer: Scorer) -> torch.Tensor:
+    """Return what `scorer` gives each sighting, as `memreel.model.scoring.visibility` would."""
+    told = torch.stack([one.evidence for one in sightings])[:, list(scorer.layers)].flatten(1)
+    total = told @ torch.tensor(scorer.weights).flatten() if scorer.weights else told.mean(1)
+    return (total + scorer.bias).sigmoid()
+
+
+def separation(sightings: Sequence[Sighting], given: torch.Tensor) -> tuple[float, float]:
     """Return the area under the ROC curve over all frames, and the share of right order within a frame."""
-    there = np.array([s for scores, seen in frames for k, s in scores.items() if k in seen])
-    away = np.array([s for scores, seen in frames for k, s in scores.items() if k not in seen])
-    area = float((there[:, None] > away[None, :]).mean() + 0.5 * (there[:, None] == away[None, :]).mean())
-    order = [
-        scores[a] > scores[b] for scores, seen in frames for a, b in product(seen & set(scores), set(scores) - seen)
-    ]
-    return area, float(np.mean(order))
+    there = torch.tensor([one.visible for one in sightings])
+    right = (given[there][:, None] > given[~there][None]).float() + 0.5 * (given[there][:, None] == given[~there])
+    frames = torch.tensor([one.frame for one in sightings])
+    together = frames[there][:, None] == frames[~there][None]
+    return float(right.mean()), float(right[together].mean())
+
+
+def _report(name: str, sightings: Sequence[Sighting], scorer: Scorer) -> None:
+    for whom, chosen in (("anybody", sightings), ("mentioned", [one for one in sightings if one.told])):
+        given = scores(chosen, scorer)
+        there = torch.tensor([one.visible for one in chosen])
+        area, order = separation(chosen, given)
+        low, mid = (f"{float(q):.2f}" for q in given[there].quantile(torch.tensor([0.05, 0.5])))
+        half, high = (f"{float(q):.2f}" for q in given[~there].quantile(torch.tensor([0.5, 0.95])))
+        print(f"{name:<7} {whom:<9} area {area:.3f}  order {order:.3f}  there {low}, {mid} (5, 50 %)  ", end="")
+        print(f"absent {half}, {high} (50, 95 %)  {int(there.sum())} of {len(chosen)} there")
 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stories", type=int, default=40)
-    parser.add_argument("--weights", type=Path, default=None)
-    parser.add_argument("--seed", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stories", type=int, default=40, help="stories to measure on")
+    parser.add_argument("--weights", type=Path, default=None, help="folder of the weights (default: the shipped ones)")
+    parser.add_argument("--seed", type=int, default=3, help="seed of the stories")
+    parser.add_argument("--fit", type=Path, metavar="FILE", help="fit a scorer, write it here and measure it")
     args = parser.parse_args()
-    for name, both in collect(load(ModelConfig(weights=args.weights, device="cpu")), args.stories, args.seed).items():
-        for whom, frames in zip(("anybody", "mentioned"), both, strict=True):
-            area, order = separation(frames)
-            there = np.quantile([s for scores, seen in frames for k, s in scores.items() if k in seen], (0.05, 0.5))
-            away = np.quantile([s for scores, seen in frames for k, s in scores.items() if k not in seen], (0.5, 0.95))
-            print(
-                f"{name:<9} {whom:<9} area {area:.3f}  order {order:.3f}  there {there} away {away} (5, 50 | 50, 95 %)"
-            )
+    model = load(ModelConfig(weights=args.weights, device="cpu"))
+    measured = collect(model, args.stories, args.seed, "names")
+    _report("even", measured, SCORER)
+    if args.fit is not None:
+        fitted = fit(collect(model, FIT_STORIES * args.stories, args.seed + 1, "nothing"))
+        fitted.save(args.fit)
+        _report("fitted", measured, fitted)
+    elif model.scorer != SCORER:
+        _report("own", measured, model.scorer)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from memreel.agent.enrich import enrich
 from memreel.agent.llm import Chat
 from memreel.agent.reading import Candidates, ParsedEntity, PromptReader, Reading, prompt_reader
 from memreel.benchmarks.recallbench.scripts import BenchScript
-from memreel.benchmarks.recallbench.strategies import STRATEGIES, Oracle, PromptAttention, Variant
-from memreel.configs.schema import MemoryConfig, RunConfig
+from memreel.benchmarks.recallbench.strategies import Oracle, PromptAttention, Variant
+from memreel.configs.schema import RunConfig
 from memreel.memory.bank import Bank
 from memreel.memory.frames import FrameStore
 from memreel.memory.index import Embed
@@ -102,7 +102,7 @@ def shoot(
     """
     spec, chunks = model.spec, config.chunks_per_prompt
     seed = config.seed * 100_003 + script.number
-    memory_config = _memory(config, variant)
+    memory_config = variant.memory(config.memory)
     truth = Oracle(script, chunks, spec.chunk_seconds, spec.chunk_frames)
     attention = PromptAttention(model) if variant.strategy == "attention" else None
     own = truth.retrieval if variant.strategy == "oracle" else attention.retrieval if attention else None
@@ -152,11 +152,6 @@ def taken_for(script: BenchScript, number: int, entities: Sequence[Entity]) -> d
                 out[key] = hits[0]
                 break
     return out
-
-
-def _memory(config: RunConfig, variant: Variant) -> MemoryConfig:
-    slots = {} if variant.slots is None else {"slots": variant.slots}
-    return MemoryConfig.model_validate({**config.memory.model_dump(), **STRATEGIES[variant.strategy], **slots})
 
 
 def _candidates(bank: Bank, state: BankState) -> Candidates:

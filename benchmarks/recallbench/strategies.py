@@ -1,10 +1,10 @@
 """What RecallBench compares: memory strategies, each without and with enrichment, and controls of the memory itself.
 
 A variant is written as it is reported: ``identity``, ``identity+enrich``, ``identity@gold`` (IDs from the schedule),
-``identity@1`` (one memory frame), ``identity@altered`` (the memory of the same story with other looks),
-``identity@wrong`` (another script's memory). Two strategies need more than the bank's state and are made here:
-`PromptAttention` (the model's queries of every frame so far) and `Oracle` (the true schedule); the others are the
-bank's own.
+``identity@1`` (one memory frame), ``identity@store=latent`` (another setting of the bank), ``identity@altered`` (the
+memory of the same story with other looks), ``identity@wrong`` (another script's memory). Two strategies need more than
+the bank's state and are made here: `PromptAttention` (the model's queries of every frame so far) and `Oracle` (the true
+schedule); the others are the bank's own.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
+import yaml
+from pydantic import ValidationError
 
 from memreel.benchmarks.recallbench.scripts import BenchScript
+from memreel.configs.schema import MemoryConfig
 from memreel.errors import UserError, did_you_mean
 from memreel.memory.ranking import Taste
 from memreel.memory.records import BankState, Frame
@@ -39,19 +42,24 @@ Lend = Literal["altered", "wrong"]
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the table: a strategy, whether prompts are enriched, whose IDs, how many slots, whose memory."""
+    """A row of the table: a strategy, whether prompts are enriched, whose IDs and memory, the bank's settings."""
 
     strategy: str
     enrich: bool = False
     gold: bool = False
-    slots: int | None = None
     lend: Lend | None = None
+    settings: tuple[tuple[str, object], ...] = ()
 
     @property
     def name(self) -> str:
         """Return how the variant is written."""
-        marks = [*(["gold"] if self.gold else []), *([str(self.slots)] if self.slots else []), *([self.lend or ""])]
-        return "".join([self.strategy, *(f"@{mark}" for mark in marks if mark), "+enrich" if self.enrich else ""])
+        set_to = [str(value) if key == "slots" else f"{key}={value}" for key, value in self.settings]
+        marks = [*(["gold"] if self.gold else []), *set_to, *([self.lend] if self.lend else [])]
+        return "".join([self.strategy, *(f"@{mark}" for mark in marks), "+enrich" if self.enrich else ""])
+
+    def memory(self, config: MemoryConfig) -> MemoryConfig:
+        """Return the bank's settings under this variant."""
+        return MemoryConfig.model_validate({**config.model_dump(), **STRATEGIES[self.strategy], **dict(self.settings)})
 
 
 def variants(names: Sequence[str]) -> list[Variant]:
@@ -83,19 +91,41 @@ def parse_variant(text: str) -> Variant:
             variant = replace(variant, gold=True)
         elif mark in ("altered", "wrong"):
             variant = replace(variant, lend=cast(Lend, mark))
-        elif mark.isdecimal() and int(mark) > 0:
-            variant = replace(variant, slots=int(mark))
         else:
-            raise UserError(f"'{text}': unknown mark '@{mark}'; known: @gold, @altered, @wrong, @1, @2, @3 …")
+            key, is_setting, value = mark.partition("=") if "=" in mark else ("slots", mark.isdecimal(), mark)
+            if not is_setting:
+                raise UserError(
+                    f"'{text}': unknown mark '@{mark}'; known: @gold, @altered, @wrong, @1, @2, @3 …, and settings of "
+                    "the bank, such as @store=latent"
+                )
+            variant = replace(variant, settings=(*variant.settings, (key, yaml.safe_load(value))))
+    try:
+        variant.memory(MemoryConfig())
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = ".".join(map(str, fault["loc"]))
+        known = did_you_mean(name, MemoryConfig.model_fields)
+        raise UserError(f"'{text}': memory.{name}: {fault['msg'].lower()}{known}") from None
     return variant
 
 
 TABLE = variants([f"{name}{tail}" for name in STRATEGIES for tail in ("", "+enrich")])
 """Every strategy side by side."""
 CONTROLS = variants(
-    ["identity@gold", "identity@gold+enrich", "identity@1", "identity@2", "identity@altered", "identity@wrong"]
+    [
+        "identity@gold",
+        "identity@gold+enrich",
+        "identity@1",
+        "identity@2",
+        "identity@store=latent",
+        "identity@presence=0@presence_ratio=0",
+        "identity@prefer_alone=0@prefer_described=0@sink_discount=0",
+        "identity@altered",
+        "identity@wrong",
+    ]
 )
-"""What says whether the memory is used at all, and which part of the chain loses what."""
+"""What says whether the memory is used at all, and which part of the chain loses what: IDs from the schedule, fewer
+frames, latents instead of keys and values, whoever a prompt names taken for seen, scores as they are, lent memory."""
 
 
 class PromptAttention:

@@ -25,10 +25,10 @@ from memreel.model.minilm import SentenceEncoder, sentence_encoder
 from memreel.model.protocol import Chunk, EvictedChunk, Log, MemoryFrame, Pictures, VideoSpec
 from memreel.model.rotary import rotation
 from memreel.model.sampler import TIMESTEPS, euler, levels, noise
-from memreel.model.scoring import visibility
-from memreel.model.sketch.net import CONFIG, LATENT, LAYOUT, SCORER, SHIFT, STEPS, TOKENS, SketchNet
+from memreel.model.scoring import Scorer, visibility
+from memreel.model.sketch.net import CONFIG, LATENT, LAYOUT, SHIFT, STEPS, TOKENS, SketchNet
 from memreel.model.sketch.text import MAX_TOKENS
-from memreel.model.sketch.weights import load_codec, load_net
+from memreel.model.sketch.weights import load_codec, load_net, load_scorer
 from memreel.model.transformer import TextContext, Written
 from memreel.model.worker import on_model_thread
 
@@ -45,11 +45,13 @@ class SketchModel:
     spec = SPEC
     memory_slots = LAYOUT.memory
 
-    def __init__(self, net: SketchNet, codec: torch.nn.Module, encoder: SentenceEncoder, device: str) -> None:
+    def __init__(
+        self, net: SketchNet, codec: torch.nn.Module, encoder: SentenceEncoder, scorer: Scorer, device: str
+    ) -> None:
         """Wrap loaded networks; they are moved to ``device``."""
         self.net = net.to(device)
         self.codec = codec.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.encoder, self.device = encoder, device
+        self.encoder, self.scorer, self.device = encoder, scorer, device
         self.current = rotation(LAYOUT.current(), *TOKENS, CONFIG.head_dim).to(device)
         self.alone = rotation([0.0], *TOKENS, CONFIG.head_dim).to(device)
         self._phrase = lru_cache(maxsize=256)(self.read)
@@ -58,7 +60,7 @@ class SketchModel:
     @on_model_thread
     def fingerprint(self) -> str:
         """Return what tells these weights from others."""
-        return fingerprint(self.net, self.codec)
+        return fingerprint(self.net, self.codec, told=repr(self.scorer))
 
     @on_model_thread
     @torch.inference_mode()
@@ -95,7 +97,7 @@ class SketchModel:
             latents,
             torch.stack(written.keys),
             torch.stack(written.values),
-            torch.stack([written.queries[i] for i in SCORER.layers]),
+            torch.stack([written.queries[i] for i in self.scorer.layers]),
             pictures[SPEC.pictures_per_latent - 1 :: SPEC.pictures_per_latent],
             text,
         )
@@ -144,7 +146,7 @@ class SketchModel:
         """Score how visible each phrase is in each frame of a chunk, ``[frames, phrases]`` in 0..1."""
         if not phrases:
             return torch.zeros(evicted.latents.shape[0], 0)
-        return visibility(evicted.queries, [self._phrase(p) for p in phrases], self._phrase(""), SCORER)
+        return visibility(evicted.queries, [self._phrase(p) for p in phrases], self._phrase(""), self.scorer)
 
 
 class SketchStream:
@@ -230,4 +232,5 @@ class SketchStream:
 
 def load(config: ModelConfig) -> SketchModel:
     """Load the sketch model from the configured folder of weights, or those shipped with memreel."""
-    return SketchModel(load_net(config.weights), load_codec(config.weights), sentence_encoder("cpu"), config.device)
+    where = config.weights
+    return SketchModel(load_net(where), load_codec(where), sentence_encoder("cpu"), load_scorer(where), config.device)

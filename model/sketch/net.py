@@ -18,8 +18,8 @@ LATENT = (16, 14, 24)
 """Channels, height and width of a latent frame: 192 x 112 pictures at strides of 8."""
 TOKENS = (7, 12)
 """Rows and columns of tokens of a latent frame."""
-SCORER = Scorer(layers=(1, 4, 6), top_tokens=8)
-"""Eight of 84 tokens are about the area of a figure."""
+SCORER = Scorer(layers=tuple(range(CONFIG.layers)), top_tokens=8)
+"""Where no fitted one comes with the weights; eight of 84 tokens are about the area of a figure."""
 
 
 class SketchNet(nn.Module):

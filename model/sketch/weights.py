@@ -10,11 +10,13 @@ from safetensors.torch import load_file, save_file
 
 from memreel.errors import UserError
 from memreel.model.codec import VideoCodec
-from memreel.model.sketch.net import SketchNet
+from memreel.model.scoring import Scorer
+from memreel.model.sketch.net import SCORER, SketchNet
 
 FOLDER = Path(__file__).parent / "weights"
 """The weights that come with memreel."""
 SHARD_BYTES = 15 * 2**20
+SCORER_FILE = "scorer.json"
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
@@ -64,6 +66,12 @@ def load_net(folder: Path | None = None, stem: str = "net") -> SketchNet:
     net = SketchNet()
     _fill(net, {k: v for shard in shards for k, v in _read(shard).items()}, where)
     return net.eval().requires_grad_(False)
+
+
+def load_scorer(folder: Path | None = None) -> Scorer:
+    """Read how visibility is scored with the weights of a folder (None: the shipped ones), `SCORER` if it has none."""
+    path = (folder or FOLDER) / SCORER_FILE
+    return Scorer.read(path) if path.exists() else SCORER
 
 
 def save_shards(weights: dict[str, torch.Tensor], folder: Path, stem: str = "net") -> list[Path]:

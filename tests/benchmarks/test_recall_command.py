@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from memreel.benchmarks.recall import main as recall
 from memreel.benchmarks.recallbench.scripts import make_scripts
 from memreel.benchmarks.recallbench.strategies import CONTROLS, STRATEGIES, TABLE, parse_variant
 from memreel.cli import main
-from memreel.configs.schema import ModelConfig
+from memreel.configs.schema import MemoryConfig, ModelConfig
+from memreel.errors import UserError
 
 
 @pytest.fixture
@@ -123,6 +125,26 @@ def test_a_model_whose_pictures_the_reader_cannot_read_is_refused(
 ) -> None:
     assert main(command(tmp_path, "none")) == 2
     assert "192 x 112" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variant", "says"),
+    [
+        ("identiti", "did you mean 'identity'?"),
+        ("identity@silver", "unknown mark '@silver'"),
+        ("identity@stor=latent", "did you mean 'store'?"),
+        ("identity@store=tape", "memory.store: input should be 'kv' or 'latent'"),
+        ("identity@0+enriched", "only 'enrich' may stand"),
+    ],
+)
+def test_a_variant_that_cannot_be_is_refused_by_its_part(variant: str, says: str) -> None:
+    with pytest.raises(UserError, match=re.escape(says)):
+        parse_variant(variant)
+
+
+def test_a_variant_sets_the_bank_as_it_is_spelt() -> None:
+    config = parse_variant("first@2@store=latent@presence=0.25").memory(MemoryConfig())
+    assert (config.slots, config.store, config.presence, config.retrieval) == (2, "latent", 0.25, "first")
 
 
 def test_every_strategy_stands_in_the_table_without_and_with_enrichment() -> None:

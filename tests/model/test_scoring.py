@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from short_film import Film
 
+from memreel.errors import UserError
 from memreel.model.protocol import EvictedChunk
-from memreel.model.scoring import visibility
+from memreel.model.scoring import Scorer, visibility
 from memreel.model.sketch.model import SketchModel
-from memreel.model.sketch.net import SCORER
 from memreel.model.sketch.text import MAX_TOKENS
 
 PHRASES = ["Mia, red hair, blue sweater", "Tom, black hair", "notebook, red", ""]
@@ -27,7 +29,8 @@ def test_every_frame_has_a_score_in_0_to_1_for_every_phrase(sketch: SketchModel,
     assert (scores.shape, scores.dtype, scores.device.type) == ((3, 4), torch.float32, "cpu")
     assert bool(((scores >= 0) & (scores <= 1)).all())
     assert len({round(float(s), 5) for s in scores[0]}) == 4
-    torch.testing.assert_close(scores[:, 3], torch.full((3,), 0.5))
+    nothing = torch.tensor(sketch.scorer.bias).sigmoid()
+    torch.testing.assert_close(scores[:, 3], nothing.expand(3))
     assert sketch.score(evicted, []).shape == (3, 0)
 
 
@@ -44,22 +47,46 @@ def test_padding_of_a_phrases_tokens_is_excluded(sketch: SketchModel, evicted: E
         padding = torch.randn(1, 40, states.shape[2], generator=torch.Generator().manual_seed(0)) * 3
         empty = torch.zeros(1, 40, dtype=torch.bool)
         padded = sketch.net.read(torch.cat((states, padding), 1), torch.cat((mask, empty), 1))
-        found = visibility(evicted.queries, [padded], sketch.read(""), SCORER)
+        found = visibility(evicted.queries, [padded], sketch.read(""), sketch.scorer)
     torch.testing.assert_close(found, sketch.score(evicted, PHRASES[:1]), atol=1e-5, rtol=1e-4)
 
 
 def test_each_frame_is_scored_by_its_own_queries(sketch: SketchModel, evicted: EvictedChunk) -> None:
-    assert evicted.queries.shape[0] == len(SCORER.layers)
+    assert evicted.queries.shape[0] == len(sketch.scorer.layers)
     text, empty = sketch.read(PHRASES[0]), sketch.read("")
-    turned = visibility(evicted.queries.flip(1), [text], empty, SCORER)
-    torch.testing.assert_close(turned, visibility(evicted.queries, [text], empty, SCORER).flip(0))
+    turned = visibility(evicted.queries.flip(1), [text], empty, sketch.scorer)
+    torch.testing.assert_close(turned, visibility(evicted.queries, [text], empty, sketch.scorer).flip(0))
 
 
 def test_what_looks_along_a_phrases_words_scores_higher(sketch: SketchModel, evicted: EvictedChunk) -> None:
     text, empty = sketch.read(PHRASES[0]), sketch.read("")
-    queries = evicted.queries.clone()
-    for i, layer in enumerate(SCORER.layers):
+    queries, even = evicted.queries.clone(), Scorer(sketch.scorer.layers, 8)
+    for i, layer in enumerate(even.layers):
         queries[i, 1, :10] += text.keys[layer][0, 2] - empty.keys[layer][0].mean(0)
-    before, after = visibility(evicted.queries, [text], empty, SCORER), visibility(queries, [text], empty, SCORER)
+    before, after = visibility(evicted.queries, [text], empty, even), visibility(queries, [text], empty, even)
     assert after[1, 0] > before[1, 0]
     assert torch.equal(after[[0, 2]], before[[0, 2]])
+
+
+def test_a_head_counts_by_its_weight(sketch: SketchModel, evicted: EvictedChunk) -> None:
+    texts, empty = [sketch.read(phrase) for phrase in PHRASES], sketch.read("")
+    queries, heads = evicted.queries[:1], evicted.queries.shape[3]
+    found = [
+        visibility(queries, texts, empty, Scorer((0,), 8, (tuple(float(i == head) for i in range(heads)),), 0.25))
+        for head in range(heads)
+    ]
+    together = visibility(queries, texts, empty, Scorer((0,), 8, ((1.0,) * heads,), 0.25 * heads))
+    torch.testing.assert_close(torch.stack(found).logit().sum(0), together.logit(), atol=1e-4, rtol=1e-4)
+
+
+def test_a_scorer_is_read_as_it_was_written(tmp_path: Path) -> None:
+    scorer = Scorer((1, 4), 8, ((0.5, -1.25), (0.0, 2.0)), -0.75)
+    scorer.save(tmp_path / "scorer.json")
+    assert Scorer.read(tmp_path / "scorer.json") == scorer
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"layers": [1], "top_tokens": 8, "weights": [[1], [2]], "bias": 0}'])
+def test_what_is_no_scorer_is_refused_by_its_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "scorer.json").write_text(text)
+    with pytest.raises(UserError, match=r"scorer\.json: .*fit it again"):
+        Scorer.read(tmp_path / "scorer.json")

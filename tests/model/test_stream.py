@@ -181,7 +181,7 @@ def test_too_many_memory_frames_are_refused_and_the_stream_stays_where_it_was(sk
 
 
 def test_weights_in_half_precision_run(sketch: SketchModel, film: Film) -> None:
-    half = SketchModel(copy.deepcopy(sketch.net).bfloat16(), sketch.codec, sketch.encoder, "cpu")
+    half = SketchModel(copy.deepcopy(sketch.net).bfloat16(), sketch.codec, sketch.encoder, sketch.scorer, "cpu")
     stream = half.open(film.seed)
     stream.set_prompt(MIA)
     far = film.chunks[-1].evicted

@@ -13,4 +13,4 @@ from memreel.model.sketch import net
 def two_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every `SketchNet` of the test have two blocks."""
     monkeypatch.setattr(net, "CONFIG", replace(net.CONFIG, layers=2))
-    monkeypatch.setattr("memreel.model.sketch.model.SCORER", replace(net.SCORER, layers=(0, 1)))
+    monkeypatch.setattr("memreel.model.sketch.weights.SCORER", replace(net.SCORER, layers=(0, 1)))

@@ -8,6 +8,7 @@ import torch
 from memreel.model.codec import VideoCodec
 from memreel.model.minilm import sentence_encoder
 from memreel.model.protocol import MemoryFrame
+from memreel.model.scoring import Scorer
 from memreel.model.sketch.model import SketchModel
 from memreel.model.sketch.net import LATENT, LAYOUT, SketchNet
 from memreel.model.transformer import FrameContext, TextContext
@@ -30,7 +31,7 @@ def net(two_blocks: None) -> SketchNet:
 def test_a_training_context_is_what_a_stream_caches(net: SketchNet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("memreel.model.sketch.model.STEPS", 1)
     encoder = sentence_encoder("cpu")
-    stream = SketchModel(net, VideoCodec((8, 8, 8)).eval(), encoder, "cpu").open(3)
+    stream = SketchModel(net, VideoCodec((8, 8, 8)).eval(), encoder, Scorer((0, 1), 8), "cpu").open(3)
     owners, chunks, evicted = [0, 1, 1, 0], [], []
     for owner in owners:
         stream.set_prompt(PROMPTS[owner])
