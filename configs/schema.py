@@ -138,10 +138,10 @@ class MemoryConfig(Section):
         description="Memory frames kept in all, newest prompts first, in which no entity was recognised (a landscape).",
     )
     presence: float = Field(
-        0.4, ge=0, le=1, description="An entity is in a frame only if its score there is at least this …"
+        0.6, ge=0, le=1, description="An entity is in a frame only if its score there is at least this …"
     )
     presence_ratio: float = Field(
-        0.8, ge=0, le=1, description="… and at least this share of the best score that any entity has in the frame."
+        0.6, ge=0, le=1, description="… and at least this share of the best score that any entity has in the frame."
     )
     prefer_alone: float = Field(
         0.1, ge=0, le=10, description="A frame counts this share more for an entity that is alone in it."
