@@ -13,6 +13,7 @@ import typer
 
 from memreel.commands.batch import batch
 from memreel.commands.bench import bench
+from memreel.commands.check import check
 from memreel.commands.doctor import doctor
 from memreel.commands.film import film, plan
 from memreel.commands.fork import fork, history, resume
@@ -72,7 +73,7 @@ def _options(
     pass
 
 
-for command in (run, batch, live, push, resume, fork, history, plan, film, show, report, doctor):
+for command in (run, batch, live, push, resume, fork, history, plan, film, show, check, report, doctor):
     app.command()(command)
 app.add_typer(bench, name="bench", no_args_is_help=True)
 

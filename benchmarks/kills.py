@@ -31,7 +31,7 @@ TIMED = ("seconds", "session_id", "pictures_per_second", "ratio", "read_in", "wa
 
 def lasting(folder: RunFolder) -> dict[str, Any]:
     """Return what must not depend on interruptions: every file's bytes, and the log without its timings."""
-    timed = {folder.events, folder.run, folder.report, folder.lock}
+    timed = {folder.events, folder.run, folder.report, folder.checksums, folder.lock}
     files = {
         str(path.relative_to(folder.path)): path.read_bytes()
         for path in sorted(folder.path.rglob("*"))

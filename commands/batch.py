@@ -84,7 +84,7 @@ def _sorted_out(
                     raise UserError(
                         f"{path}: a video named {script.video_id} is in this batch already; rename the file"
                     )
-                if not force and folder.finished() and folder.report.exists():
+                if not force and folder.complete():
                     require_same(folder, config, prompts=script.prompts)
                     facts = folder.read_json(folder.run)
                     done = {"status": "done", "video": str(folder.video), "video_seconds": facts["video_seconds"]}

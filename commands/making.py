@@ -41,7 +41,7 @@ def require_free(script: Script, out: Path, config: RunConfig, force: bool) -> N
     folder.require_free()
     if force or not folder.exists():
         return
-    if folder.finished() and folder.report.exists():
+    if folder.complete():
         raise UserError(f"{folder.path} already holds a finished run; choose another --out, or --force to replace it")
     require_same(folder, config, prompts=script.prompts)
 

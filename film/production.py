@@ -281,6 +281,7 @@ class Production:
         self.folder.write_json(self.folder.run, self._facts(state))
         self.emit({"type": "done", "status": "done", "video": self.folder.video.name})
         write_film_report(self.folder)
+        self.folder.seal()
         return {"logged": self.logged}
 
     def _facts(self, state: FilmState) -> dict[str, Any]:

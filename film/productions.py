@@ -71,7 +71,7 @@ def production_of(state: FilmState, context: FilmContext, write: Write) -> Produ
         if not folder.exists():
             raise StoreError(f"{path}: the film's folder is gone; start the film anew")
         production = Production(folder, context.run_config(), context)
-        folder.remove_parts()
+        folder.reopen()
         folder.keep_events(state["logged"])
         production.logged = state["logged"]
         with _lock:

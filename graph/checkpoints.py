@@ -2,20 +2,25 @@
 
 Kept are the state after every chunk, where a fork can begin, and the last few whatever they are; states between the
 nodes of a chunk or of a prompt go, and so do the writes that led to them. So a long video's database grows by one small
-state a chunk.
+state a chunk. Every state and write carries a checksum, as SQLite's pages do not.
 """
 
 from __future__ import annotations
 
+import hashlib
+import sqlite3
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
+
+from memreel.errors import StoreError
 
 NEWEST, AT_A_TIME = 4, 16
 """How many checkpoints are kept whatever they are, and how many are forgotten in one go."""
@@ -57,9 +62,38 @@ def _ends_a_chunk(values: dict[str, Any]) -> bool:
     return bool(values.get("chunk_id")) and "branch:to:update_memory" not in values
 
 
+class Seal:
+    """Ends what is stored with its checksum; to LangGraph a cipher, which is where it lets bytes be changed."""
+
+    def __init__(self, path: Path) -> None:
+        """Seal what lies in the database at ``path``."""
+        self._path = path
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        """Return ``plaintext`` with its checksum."""
+        return "sha256", plaintext + hashlib.sha256(plaintext).digest()
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        """Return what was sealed.
+
+        Raises:
+            StoreError: it is not what was stored; the message names the database.
+        """
+        plaintext, seal = ciphertext[:-32], ciphertext[-32:]
+        if ciphername != "sha256" or hashlib.sha256(plaintext).digest() != seal:
+            raise StoreError(f"{self._path} is damaged: the checksum of a state in it does not match")
+        return plaintext
+
+
 @contextmanager
 def checkpoints(path: Path) -> Iterator[RunSaver]:
-    """Open the database at ``path``, making it if need be."""
-    with RunSaver.from_conn_string(str(path)) as saver:
-        assert isinstance(saver, RunSaver)
-        yield saver
+    """Open the database at ``path``, making it if need be.
+
+    Raises:
+        StoreError: it cannot be read or written, in the block too: it is damaged, or the disk is full.
+    """
+    try:
+        with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+            yield RunSaver(connection, serde=EncryptedSerializer(Seal(path)))
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error

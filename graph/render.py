@@ -7,7 +7,6 @@ gone on with, by another process too.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -92,8 +91,6 @@ def render(
     held = RunFolder(path).hold()
     try:
         yield from _rendered(script, RunFolder(path), settings, resume, live)
-    except sqlite3.Error as error:
-        raise StoreError(f"{RunFolder(path).checkpoints}: {error}") from error
     finally:
         held.release()
 
@@ -131,7 +128,10 @@ def _rendered(script: Script, folder: RunFolder, config: RunConfig, resume: bool
             if session is not None:
                 session.abort("stopped")
     if last != "done":  # there was nothing left to do but what may have been deleted since
-        write_report(folder)
+        if not folder.report.is_file():
+            write_report(folder)
+        if not folder.checksums.is_file():
+            folder.seal()
         *_, done = folder.read_events()
         yield Rendered(script.video_id, done, None)
 

@@ -75,7 +75,7 @@ class Session:
         self._held = folder.hold()
         try:
             if not anew:
-                folder.remove_parts()
+                folder.reopen()
             elif not (folder.exists() and folder.events.stat().st_size == 0):
                 folder = RunFolder.create(folder.path)
             spec = model.spec
@@ -333,6 +333,7 @@ class Session:
         done |= {key: facts[key] for key in ("chunks", "pictures", "seconds", "pictures_per_second", "ratio")}
         folder.append_event(done)  # before the report, which reads the log
         write_report(folder)
+        folder.seal()
         self._release()
         self._show(done)
         return {"video": str(folder.video)}

@@ -15,6 +15,7 @@ from typing import Any
 
 import jinja2
 
+from memreel.output.checksums import list_checksums
 from memreel.output.durable import write_whole
 from memreel.output.pictures import RunPictures, collect
 from memreel.output.record import ChunkRecord, Mention, PromptPart, RunRecord, read_record
@@ -44,6 +45,8 @@ def write_report(folder: RunFolder) -> Path:
     )
     template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8"))
     write_whole(folder.report, template.render(page(record, pictures)).encode())
+    if folder.checksums.is_file():  # the page is built again
+        list_checksums(folder.checksums, [folder.report])
     return folder.report
 
 

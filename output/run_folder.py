@@ -18,6 +18,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 from memreel.errors import StoreError, UserError
+from memreel.output.checksums import list_checksums, require_listed
 from memreel.output.durable import PART, write_whole
 from memreel.output.events import Event
 from memreel.output.growing import GrowingPaths
@@ -35,6 +36,7 @@ class RunFolder:
         self.report = path / "report.html"
         self.run = path / "run.json"
         self.events = path / "events.jsonl"
+        self.checksums = path / "checksums.sha256"
         self.frames = path / "frames"
         self.stream = path / "stream"
         self.checkpoints = path / "state.sqlite"
@@ -127,6 +129,20 @@ class RunFolder:
             event.get("type") == "done" and event.get("status", "done") == "done" for event in self.read_events()
         )
 
+    def complete(self) -> bool:
+        """Tell whether the run here went to its end and everything that it ends with was written."""
+        return self.finished() and self.report.is_file() and self.checksums.is_file()
+
+    def seal(self) -> None:
+        """Write down the checksums of what the run ended with: the last thing that is done in a run folder.
+
+        Raises:
+            StoreError: a file cannot be read, or the disk is full.
+        """
+        ends = (self.video, self.film.playlist, self.memory_bank, self.llm_agent, self.run, self.events, self.report)
+        pictures = sorted(self.frames.glob("*.png"))
+        list_checksums(self.checksums, [*(path for path in ends if path.is_file()), *pictures])
+
     def clear(self) -> None:
         """Remove every artefact of a run from the folder and empty its log; foreign files stay."""
         for path in (
@@ -137,6 +153,7 @@ class RunFolder:
             self.llm_agent,
             self.report,
             self.run,
+            self.checksums,
             self.forks,
             self.inbox,
             self.plan,
@@ -149,13 +166,14 @@ class RunFolder:
                 shutil.rmtree(path)
         self.events.write_bytes(b"")
 
-    def remove_parts(self) -> None:
-        """Remove the half-written files that a killed process left.
+    def reopen(self) -> None:
+        """Make the folder ready to be gone on with: half-written files of a killed process go, and the end's checksums.
 
         Raises:
             StoreError: one cannot be removed.
         """
         try:
+            self.checksums.unlink(missing_ok=True)
             for path in self.path.rglob(f".*{PART}"):
                 path.unlink(missing_ok=True)
         except OSError as error:
@@ -173,10 +191,12 @@ class RunFolder:
         """Read a JSON artefact.
 
         Raises:
-            StoreError: it is missing or broken; the message names it.
+            StoreError: it is missing or broken, or not what was sealed; the message names it.
         """
         try:
-            return json.loads(path.read_bytes())
+            content = path.read_bytes()
+            require_listed(self.checksums, path, content)
+            return json.loads(content)
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
         except ValueError as error:

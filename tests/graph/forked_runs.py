@@ -1,8 +1,9 @@
 """Makes memreel's command line run in child processes that can be killed, without loading the models for each.
 
 Reads one JSON order a line: the command's ``arguments``, and when the child is to be struck: by ``signal`` after
-``seconds``, after so many ``chunks`` in the ``log``, or with its n-th ``writes`` (a file opened for writing, renamed
-or removed). Answers with the child's exit status and the number of its writes, as JSON.
+``seconds``, after so many ``chunks`` in the ``log``, with its n-th ``writes`` (a file opened for writing, renamed or
+removed), or with the first write of a ``file`` whose path contains that. Answers with the child's exit status and
+the number of its writes, as JSON.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def child(order: dict[str, Any], counter: int) -> None:
         if event in ("os.rename", "os.remove") or (event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR)):
             writes += 1
             os.pwrite(counter, writes.to_bytes(4, "big"), 0)
-            if writes == order.get("writes"):
+            if writes == order.get("writes") or order.get("file", "\0") in str(arguments[0]):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)

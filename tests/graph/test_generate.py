@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from langgraph.checkpoint.sqlite import SqliteSaver
 
 import memreel
 from memreel.configs.schema import RunConfig
 from memreel.graph.assembly import build_graph
+from memreel.graph.checkpoints import checkpoints
 from memreel.graph.render import render
 from memreel.graph.session import open_session
 from memreel.output.run_folder import RunFolder
@@ -97,7 +97,7 @@ def test_a_stopped_run_is_replaced_whole_by_the_next(settings: Settings, runs: P
 def test_checkpoints_lie_in_the_run_folder(settings: Settings, runs: Path) -> None:
     events = [rendered.event["type"] for rendered in render(Script("film", (MIA,)), runs, settings())]
     assert events == ["run", "prompt", *["chunk"] * 4, "done"]
-    with SqliteSaver.from_conn_string(str(runs / "film" / "state.sqlite")) as saver:
+    with checkpoints(runs / "film" / "state.sqlite") as saver:
         state = build_graph(settings(), saver).get_state({"configurable": {"thread_id": "film"}})
         assert state.values["index"] == 4
         assert state.next == ()

@@ -14,8 +14,10 @@ from memreel.configs.schema import RunConfig
 from memreel.errors import StoreError, UserError
 from memreel.graph.assembly import Graph, build_graph
 from memreel.graph.context import RunContext
+from memreel.graph.render import generate
 from memreel.graph.session import Session, open_session
 from memreel.output.run_folder import RunFolder
+from memreel.tests.graph.stopped_run import CONFIG, SCRIPT, equal, stopped
 
 MIA = "Mia, a woman with red hair and a blue sweater, walks into the library."
 TOM = "Tom, a man with black hair, waits in the park."
@@ -158,3 +160,30 @@ def test_an_ended_session_can_end_again(settings: Settings, runs: Path) -> None:
     session.abort("stopped")
     assert open_session(runs / "film") is None
     assert [event["type"] for event in RunFolder(runs / "film").read_events()] == ["run", "done"]
+
+
+@pytest.mark.usefixtures("small_model")
+def test_python_goes_on_with_the_chunks_that_are_missing(tmp_path: Path) -> None:
+    half, whole = stopped(tmp_path / "half"), stopped(tmp_path / "whole", 6)
+    made = list(generate(SCRIPT, half.path.parent, CONFIG, resume=True))
+    assert [chunk.event["index"] for chunk in made] == [4, 5]
+    equal(half, whole)
+    for lost in (half.report, half.checksums):
+        lost.unlink()
+        assert list(generate(SCRIPT, half.path.parent, CONFIG, resume=True)) == []
+        assert half.complete()
+
+
+@pytest.mark.usefixtures("small_model")
+def test_a_graph_of_ones_own_goes_on_after_a_restart_before_every_bank_update(
+    runs: Path, tmp_path: Path, forget: Callable[[Path], None]
+) -> None:
+    whole = stopped(tmp_path / "whole", 6)
+    graph = build_graph(CONFIG, InMemorySaver(), interrupt_before=["update_memory"])
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    context = RunContext(out=str(runs))
+    graph.invoke({"prompts": list(SCRIPT.prompts), "video_id": "film"}, thread, context=context)
+    while graph.get_state(thread).next:
+        forget(runs / "film")
+        graph.invoke(None, thread, context=context)
+    equal(RunFolder(runs / "film"), whole)
