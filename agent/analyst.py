@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from memreel.agent.discourse import Open, Referent, read, share_name
+from memreel.agent.discourse import Open, Referent, is_short_for, read, share_name
 from memreel.agent.lexicon import Gender, lexicon
 from memreel.agent.matching import GOOD_ENOUGH, Profile, assign, contradict, fit, is_name, profile, profile_of
 from memreel.agent.reading import (
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 AKIN = 0.5
 """Likeness of two nouns from which a definite one can stand for the other's thing ("the taxi", "the car")."""
+BEFITTING = 0.2
+"""Likeness of a role and a prompt from which the role can be that of somebody named there ("the pilot": a biplane)."""
 MEMORY_OF_PROMPTS = 8
 """Earlier prompts that are read again for recency and pronouns."""
 
@@ -58,19 +60,22 @@ class Analyst:
         """Read a prompt's entities."""
         notes = _unread(prompt)
         cast = known_cast(bank)
-        discourse = read(prompt, _names(bank), _genders(cast))
+        discourse = read(prompt, _names(bank), _genders(cast), _characters(cast))
         resolved: dict[int, int] = {}
         entities: list[tuple[int, ParsedEntity]] = []
-        for referent in sorted(discourse.referents, key=lambda r: (r.weak, r.position)):
+        # Names first: they are sure, and whoever is named is nobody else's "the pilot".
+        for referent in sorted(discourse.referents, key=lambda r: (r.weak, not r.name, r.position)):
             group = _group(referent, cast, set(resolved.values()))
             for known in group:
+                if known.global_id in resolved.values():
+                    continue
                 resolved[-1 - len(resolved)] = known.global_id
                 entities.append(
                     (referent.position, _parsed(known.member["name"], known.member["kind"], [], known.global_id))
                 )
             if group:
                 continue
-            same = _decide(referent, cast, set(resolved.values()))
+            same = _decide(referent, cast, set(resolved.values()), bank)
             if referent.weak and same is None:
                 continue
             if same is not None:
@@ -156,13 +161,21 @@ def _genders(cast: list[Known]) -> frozenset[tuple[str, Gender]]:
     )
 
 
+def _characters(cast: list[Known]) -> frozenset[str]:
+    """Return the nouns that this story calls characters by, whatever else they mean: "the crane"."""
+    called = {
+        kind: {n for k in cast if k.member["kind"] == kind for n in k.profile.nouns} for kind in ("character", "object")
+    }
+    return frozenset(called["character"] - called["object"])
+
+
 def _profile(referent: Referent) -> Profile:
     forms = [referent.name, *referent.descriptions] if referent.name else [referent.entity, *referent.descriptions[1:]]
     attrs = [*referent.adjectives, *referent.features]
     return profile(referent.kind, [form for form in forms if form], attrs, referent.gender)
 
 
-def _decide(referent: Referent, cast: list[Known], taken: set[int]) -> int | None:
+def _decide(referent: Referent, cast: list[Known], taken: set[int], bank: BankState) -> int | None:
     """Return the cast member that a referent surely is, if there is one.
 
     A name decides. So does a definite description that fits; an indefinite one ("a man") is somebody known only if it
@@ -186,11 +199,14 @@ def _decide(referent: Referent, cast: list[Known], taken: set[int]) -> int | Non
         return None
     best, _, known = scored[0]
     if referent.name and best < 2.0 and referent.first != "definite":
-        return None  # a new name is somebody new, unless "Mia, the woman in the red coat" says who
+        # A new name is somebody new, unless "Mia, the woman in the red coat" says who, or it is short for one known.
+        return _by_short_name(referent, [known for _, _, known in scored])
     if best < GOOD_ENOUGH and referent.kind == "object":
         return _by_meaning(referent, [known for score, _, known in scored if score > -1.0 or not known.profile.names])
     if best < GOOD_ENOUGH:
-        return _by_elimination(referent, [known for _, _, known in scored])
+        others = [known for _, _, known in scored]
+        found = _by_elimination(referent, others)
+        return found if found is not None else _by_role(referent, others, bank)
     if referent.first == "indefinite" and not referent.weak and (best < 1.0 or _is_anybody(referent, known)):
         return None
     return known.global_id
@@ -212,6 +228,56 @@ def _by_elimination(referent: Referent, known: list[Known]) -> int | None:
         and fit(_profile(referent), one.profile) > 0
     ]
     return people[0].global_id if len(people) == 1 else None
+
+
+def _by_short_name(referent: Referent, known: list[Known]) -> int | None:
+    """Return whom a bare new name is short for ("Bea" for Beatriz), if that can be one member only."""
+    if referent.attrs or referent.plural or referent.possessed:
+        return None
+    possible = [one for one in known if any(is_short_for(referent.name, name) for name in one.profile.names)]
+    agreeing = [one for one in possible if not _disagree(referent, one)]
+    return agreeing[0].global_id if len(agreeing) == 1 else None
+
+
+def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | None:
+    """Return which named person "the pilot" is, of whom only deeds were told: the one whose deeds are most like it.
+
+    Somebody who was said to be something else is not meant, nor does it mean who comes with the place ("the waiter").
+    """
+    words = lexicon()
+    plain = referent.first == "definite" and not (referent.name or referent.plural or referent.possessed)
+    if (
+        not plain
+        or referent.arriving
+        or referent.attrs
+        or referent.other
+        or referent.kind_of not in ("person", "being")
+    ):
+        return None
+    if referent.entity.rsplit(" ", 1)[-1] in words.group("of_places"):
+        return None
+    latest = max((one.last[0] for one in known), default=0)
+    best, found = BEFITTING, None
+    for one in known:
+        if not one.profile.names or one.member["kind"] != "character" or _disagree(referent, one):
+            continue
+        if one.last[0] < latest - 2 or not all(words.is_generic(noun) for noun in one.profile.nouns):
+            continue
+        deeds = [
+            record["text"]
+            for record in bank["prompts"].values()
+            if any(entity["global_id"] == one.global_id for entity in record["entities"])
+        ]
+        likeness = max((words.befits(referent.entity, deed) for deed in deeds), default=0.0)
+        if likeness >= best:
+            best, found = likeness, one.global_id
+    return found
+
+
+def _disagree(referent: Referent, known: Known) -> bool:
+    """Tell whether a referent has another gender than a member, as far as both were told."""
+    stated = referent.gender or lexicon().gender_of_noun(referent.entity)
+    return bool(stated and known.profile.gender and stated != known.profile.gender)
 
 
 def _by_meaning(referent: Referent, known: list[Known]) -> int | None:
@@ -244,14 +310,16 @@ def _group(referent: Referent, cast: list[Known], taken: set[int]) -> list[Known
     words = lexicon()
     called = referent.descriptions[0]
     gender = words.gender_of_noun(called)
+    everyone = [known for known in cast if known.member["kind"] == "character"]
     people = [
         known
-        for known in sorted(cast, key=lambda known: known.last, reverse=True)
-        if known.member["kind"] == "character"
-        and known.global_id not in taken
+        for known in sorted(everyone, key=lambda known: known.last, reverse=True)
+        if known.global_id not in taken
         and _is_kind(known, referent.kind_of)
         and (gender is None or _gender(known) in (gender, None))
     ]
+    if referent.number is None:  # "the sisters look at each other, and Wen weeps": Wen is one of them
+        people = [known for known in everyone if _is_kind(known, referent.kind_of)]
     same = [known for known in people if called in known.profile.nouns]
     if referent.number is None:
         alone = len(same) > 1 and not any(referent.entity in known.profile.nouns for known in people)
@@ -292,7 +360,7 @@ def _antecedents(waiting: Open, cast: list[Known], taken: set[int], here: int) -
     recent = sorted(
         (known for known in cast if known.global_id not in taken), key=lambda known: known.last, reverse=True
     )
-    if waiting.pronoun == "it":
+    if waiting.pronoun in ("it", "its"):
         return [
             known
             for known in recent
@@ -302,7 +370,8 @@ def _antecedents(waiting: Open, cast: list[Known], taken: set[int], here: int) -
     people.sort(key=lambda known: not _is_kind(known, "person"))
     if waiting.gender is not None:
         sure = [known for known in people if _gender(known) == waiting.gender]
-        return (sure or [known for known in people if _gender(known) is None])[:1]
+        unknown = [known for known in people if known.profile.gender is None]  # what a name suggests is but a hint
+        return (sure or [known for known in unknown if _gender(known) is None] or unknown)[:1]
     return sorted(people[: max(0, waiting.number - here)], key=lambda known: known.global_id)
 
 

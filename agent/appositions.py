@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from memreel.agent.lexicon import lexicon
 from memreel.agent.phrases import ANIMATE, Phrase
-from memreel.agent.tagging import Token
+from memreel.agent.tagging import Token, singular
 
 if TYPE_CHECKING:
     from memreel.agent.mentions import Mention
@@ -29,6 +30,11 @@ def join(mentions: dict[int, Mention], phrases: Sequence[Phrase], tokens: Sequen
         tokens: all tokens of the text.
     """
     text = _Text(mentions, phrases, tokens)
+    for group in [i for i in mentions if mentions[i].plural and mentions[i].kind_of in ANIMATE]:
+        if members := text.members_of(group):
+            for k in members:
+                _belong(mentions[k], mentions[group])
+            del mentions[group]
     order = sorted(i for i in mentions if mentions[i].role in ("character", "object"))
     joined: dict[int, Mention] = {}
     for left, right in pairwise(order):
@@ -44,6 +50,15 @@ def join(mentions: dict[int, Mention], phrases: Sequence[Phrase], tokens: Sequen
             del mentions[right]
 
 
+def _belong(member: Mention, group: Mention) -> None:
+    """Say of a member what was said of the group: "two sisters, Lin and Wen"."""
+    member.descriptions.extend(
+        singular(noun) for noun in group.descriptions if singular(noun) not in member.descriptions
+    )
+    member.attrs.extend(attr for attr in group.attrs if attr not in member.attrs)
+    member.gender, member.kind_of = member.gender or group.gender, group.kind_of
+
+
 def _absorb(first: Mention, second: Mention) -> None:
     if second.name and not first.name:
         first.name = second.name
@@ -52,7 +67,8 @@ def _absorb(first: Mention, second: Mention) -> None:
     first.attrs.extend(attr for attr in second.attrs if attr not in first.attrs)
     first.gender = first.gender or second.gender
     first.pronoun = first.pronoun or second.pronoun
-    if first.kind_of == "person" and second.descriptions:
+    listed = any(lexicon().is_listed(noun.rsplit(" ", 1)[-1]) for noun in second.descriptions)
+    if first.kind_of == "person" and (second.role == "character" or listed):  # an unknown noun makes nobody a thing
         first.kind_of, first.role = second.kind_of, second.role
 
 
@@ -66,6 +82,22 @@ class _Text:
         """Tell whether at most features stand between two mentions."""
         return all(k in self.mentions and self.mentions[k].role == "feature" for k in range(left + 1, right))
 
+    def members_of(self, group: int) -> list[int]:
+        """Return the names that follow a plural and say who they are, if they are as many as it says."""
+        names: list[int] = []
+        last = self.phrases[group]
+        for k in range(group + 1, len(self.phrases)):
+            between = self._between(last, self.phrases[k])
+            if k not in self.mentions or not self.mentions[k].name or self.mentions[k].descriptions:
+                break
+            if not between or not set(between) <= {",", ":", "and", "named", "called", "-", "–", "—"}:
+                break
+            if not names and between == ["and"]:
+                break
+            names.append(k)
+            last = self.phrases[k]
+        return names if len(names) == (self.mentions[group].number or max(2, len(names))) else []
+
     def are_one(self, left: int, right: int, first: Mention) -> bool:
         one, two = self.phrases[left], self.phrases[right]
         second = self.mentions[right]
@@ -75,7 +107,8 @@ class _Text:
         if (first.name and second.name) or (first.weak and not first.name):
             return False
         if not between:  # "Pixel the cat"
-            return bool(first.name) and "the" in two.determiners and second.role == "character"
+            given = one.governor_tag.startswith("V") and second.role == "object"  # "gives Mia the letter"
+            return bool(first.name) and "the" in two.determiners and not given
         indefinite = bool({"a", "an"} & {*two.determiners}) and not second.newcomer
         if between == ["is"]:
             return indefinite and bool(first.name)

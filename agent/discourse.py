@@ -103,7 +103,10 @@ class Discourse:
 
 @lru_cache(maxsize=256)
 def read(
-    text: str, known_names: frozenset[str] = frozenset(), genders: frozenset[tuple[str, Gender]] = frozenset()
+    text: str,
+    known_names: frozenset[str] = frozenset(),
+    genders: frozenset[tuple[str, Gender]] = frozenset(),
+    characters: frozenset[str] = frozenset(),
 ) -> Discourse:
     """Return the referents and open references of a text. The result is shared: treat it as frozen.
 
@@ -111,8 +114,9 @@ def read(
         text: one prompt.
         known_names: the names of the cast.
         genders: names and nouns of the cast that stand for one gender only, with it.
+        characters: nouns that stand for characters in this story.
     """
-    return _Story(dict(genders)).tell(mentions(text, known_names))
+    return _Story(dict(genders)).tell(mentions(text, known_names, characters))
 
 
 class _Story:
@@ -329,11 +333,20 @@ class _Story:
 
 
 def share_name(one: str, two: str) -> bool:
-    """Tell whether one name is a part of the other: "Chen" and "Dr. Chen", "Anna" and "Anna Maria"."""
+    """Tell whether two names may be one person's: "Chen" and "Dr. Chen", "Anna" and "Anna Maria", "Lady Ashby"."""
+    words = lexicon()
     first, second = one.lower().split(), two.lower().split()
-    short, long = (first, second) if len(first) <= len(second) else (second, first)
-    titles = {word for word in short if word.endswith(".")}
-    return bool(set(short) - titles) and set(short) - titles <= set(long)
+    if set(first) <= set(second) or set(second) <= set(first):
+        return True
+    genders = {words.gender_of_noun(title) for name in (one, two) for title in words.titles_in(name)} - {None}
+    mine, theirs = set(words.without_titles(one)), set(words.without_titles(two))
+    return len(genders) < 2 and (mine <= theirs or theirs <= mine)
+
+
+def is_short_for(one: str, two: str) -> bool:
+    """Tell whether one name may be short for the other ("Bea", "Beatriz"); "Ann" and "Anna" are two."""
+    short, long = sorted((one.lower().split()[0], two.lower().split()[0]), key=len)
+    return len(short) >= 3 and len(long) >= len(short) + 2 and long.startswith(short) and not short.endswith(".")
 
 
 def _covers(longer: str, shorter: str) -> bool:

@@ -44,14 +44,14 @@ def missing_looks(entity: Entity, member: CastMember) -> list[str]:
     words = lexicon()
     latest: dict[str, str] = {}
     for attr in member["all_attrs"]:
-        if not is_identity(attr, words):
+        if not is_identity(attr, words, member["kind"]):
             place = place_of(attr, words)
             latest.pop(place, None)
             latest[place] = attr
-    said = {place_of(attr, words) for attr in entity["attrs"] if not is_identity(attr, words)}
+    said = {place_of(attr, words) for attr in entity["attrs"] if not is_identity(attr, words, member["kind"])}
     looks = [attr for place, attr in latest.items() if place not in said]
     if not latest and not entity["attrs"]:
-        looks = [attr for attr in member["all_attrs"] if is_identity(attr, words)]
+        looks = [attr for attr in member["all_attrs"] if is_identity(attr, words, member["kind"])]
     return looks
 
 

@@ -29,6 +29,8 @@ RIDGE = 0.3
 LONGEST_WORD = 40
 LEAD = 0.08
 """By how much a noun's class must lead those of another role; what is less clear is better no entity at all."""
+TITLE = 0.5
+"""The same for a word before a name, where first names look like people: "Inspector Lavoie", "Zadie Okonjo"."""
 ROLES = {
     "person": "character",
     "animal": "character",
@@ -84,9 +86,18 @@ class Lexicon:
         """Return what a name's titles say that somebody is: "doctor" of "Dr. Chen", "captain" of "Captain Flint"."""
         *front, _ = name.lower().split()
         titles: dict[str, str] = self.words["titles"]
-        return [
-            titles.get(word, word) for word in front if word in titles or self.listed["nouns"].get(word) == "person"
-        ]
+        return [titles.get(word, word) for word in front if self._is_title(word)]
+
+    def without_titles(self, name: str) -> list[str]:
+        """Return the words of a name, in lower case, that are no titles: "chen" of "Captain Chen"."""
+        *front, last = name.lower().split()
+        return [word for word in front if not self._is_title(word)] + [last]
+
+    def _is_title(self, word: str) -> bool:
+        if word in self.words["titles"] or self.listed["nouns"].get(word) == "person":
+            return True
+        label, _, lead = self._probe("nouns", word)
+        return label == "person" and lead >= TITLE and word not in self.listed["names"]
 
     def is_generic(self, noun: str) -> bool:
         """Tell whether the noun can stand for almost anyone of its kind ("man", "animal")."""
@@ -172,6 +183,10 @@ class Lexicon:
         """Return the cosine similarity of two nouns' embeddings."""
         return _likeness(one[:LONGEST_WORD], two[:LONGEST_WORD])
 
+    def befits(self, role: str, deed: str) -> float:
+        """Return how well a role goes with what somebody does: the cosine similarity of "the pilot" and a text."""
+        return _befits(role[:LONGEST_WORD], deed)
+
     def _probe(self, table: str, word: str) -> tuple[str, float, float]:
         return _classify(self, table, word[:LONGEST_WORD])
 
@@ -201,6 +216,14 @@ def _likeness(one: str, two: str) -> float:
     from memreel.model.minilm import sentence_encoder
 
     first, second = sentence_encoder().embed([CARRIERS["nouns"].format(noun) for noun in (one, two)])
+    return float(first @ second)
+
+
+@lru_cache(maxsize=8192)
+def _befits(role: str, deed: str) -> float:
+    from memreel.model.minilm import sentence_encoder
+
+    first, second = sentence_encoder().embed([f"the {role}", deed])
     return float(first @ second)
 
 

@@ -14,7 +14,7 @@ from memreel.agent.discourse import share_name
 from memreel.agent.lexicon import Gender, Lexicon, lexicon
 from memreel.agent.phrases import ANIMATE
 from memreel.agent.reading import Candidates, ParsedEntity
-from memreel.agent.tagging import singular
+from memreel.agent.tagging import is_noun, singular
 from memreel.memory.records import BankState, CastMember, Entity, Kind
 
 GOOD_ENOUGH = 0.6
@@ -54,7 +54,7 @@ def profile(kind: Kind, entities: Iterable[str], attrs: Iterable[str], gender: G
         if is_name(entity):
             nouns.extend(words.titles_in(entity))
     for attr in attrs:
-        if is_identity(attr, words):
+        if is_identity(attr, words, kind):
             nouns.append(_noun_of(attr, words))
             if colour := words.colour(attr.split()):
                 looks.append(("", colour))
@@ -64,12 +64,15 @@ def profile(kind: Kind, entities: Iterable[str], attrs: Iterable[str], gender: G
     return Profile(kind, tuple(names), tuple(nouns), tuple(looks), gender or stated)
 
 
-def is_identity(attr: str, words: Lexicon) -> bool:
+def is_identity(attr: str, words: Lexicon, kind: Kind) -> bool:
     """Tell whether an attribute says what somebody is ("young woman", "brown dog") rather than how they look."""
     last = attr.rsplit(" ", 1)[-1].lower()
-    if " " not in attr and not words.is_listed(last):
+    if last in words.listed["adjectives"] or last in words.covers:
         return False
-    return last not in words.listed["adjectives"] and last not in words.covers and words.noun_class(last) in ANIMATE
+    if words.noun_class(last) in ANIMATE and (" " in attr or words.is_listed(last)):
+        return True  # and whatever other noun a character is said to be: "acrobat"
+    alone = " " not in attr and kind == "character" and is_noun(last)
+    return alone and words.noun_class(last) not in ("garment", "body", "substance")
 
 
 def _noun_of(attr: str, words: Lexicon) -> str:
@@ -157,6 +160,9 @@ def _alike(mine: str, theirs: str, words: Lexicon) -> float:
         return -1.0  # "the flower" is not "the flowers"
     if theirs.endswith(f" {mine}") or mine.endswith(f" {theirs}"):
         return 0.95
+    one, two = sorted((mine, theirs), key=len)
+    if two.startswith(f"{one} ") and {words.noun_class(one), words.noun_class(two)} <= {*ANIMATE}:
+        return 0.9  # "its mother", "the mother bear"
     short, long = sorted((mine_one, theirs_one), key=len)
     if len(short) > 3 and long.endswith(short) and words.noun_class(long) not in ANIMATE:
         return 0.9  # "surfboard" and "board"

@@ -61,19 +61,26 @@ class Mention:
     owner: Mention | None = None
 
 
-def mentions(text: str, known_names: Collection[str] = ()) -> list[Mention]:
-    """Return the mentions of a text in order; ``known_names`` are the names of the cast."""
-    return _Reader(text, known_names).read()
+def mentions(text: str, known_names: Collection[str] = (), characters: Collection[str] = ()) -> list[Mention]:
+    """Return the mentions of a text in order.
+
+    Args:
+        text: one prompt.
+        known_names: the names of the cast.
+        characters: nouns that stand for characters in this story, whatever else they mean.
+    """
+    return _Reader(text, known_names, characters).read()
 
 
 class _Reader:
     """Reads one text; a class only because every step needs tokens, phrases and words."""
 
-    def __init__(self, text: str, known_names: Collection[str]) -> None:
+    def __init__(self, text: str, known_names: Collection[str], characters: Collection[str]) -> None:
         self.words = lexicon()
         self.tokens: Sequence[Token] = tag(text, known_names)
         self.phrases = phrases(self.tokens, self.words)
-        self.known = {word for name in known_names for word in name.split()}
+        self.known = {word.lower() for name in known_names for word in name.split()}
+        self.characters = characters
         self.mentions: dict[int, Mention] = {}
 
     def read(self) -> list[Mention]:
@@ -112,6 +119,8 @@ class _Reader:
             phrase.governor == "of" or phrase.governor_tag.startswith("VB")
         ):
             return None  # "the sky is a deep orange"
+        if self._is_predicate(i):
+            return None  # "the portrait is still the centerpiece"
         kind_of = self._kind_of(i, phrase, skipped)
         if kind_of in ANIMATE and self._says_what_it_is(i):
             seen, nouns = modifiers(phrase, self.words)
@@ -144,7 +153,7 @@ class _Reader:
             gender=self.words.gender_of_noun(phrase.head) if phrase.head else None,
             plural=phrase.plural,
             number=phrase.number if phrase.plural else None,
-            definite=phrase.is_definite,
+            definite=phrase.is_definite or self._is_bare_pair(i),
             newcomer="another" in words or ("a" in words and bool(words & {"second", "third", "different", "new"})),
             other="other" in words and "the" in words,
             arriving=self._arrives(phrase),
@@ -166,6 +175,8 @@ class _Reader:
         """Return the noun class of a phrase, looking through "a pair of …" and past places' names."""
         if phrase.head:
             kind_of = self.words.noun_class(phrase.compound)
+            if phrase.compound in self.characters and kind_of not in ANIMATE:
+                return "being"
             if kind_of == "unsure" and self._lemma_before(phrase) in self.words.group("handling"):
                 kind_of = "portable"
             follower = self.phrases[i + 1] if i + 1 < len(self.phrases) else None
@@ -182,9 +193,13 @@ class _Reader:
                 kind_of = "person" if not self.words.is_listed(phrase.head) else kind_of
             return kind_of
         last = phrase.name.rsplit(" ", 1)[-1]
-        if last not in self.known and phrase.start and self.tokens[phrase.start - 1].text in ('"', "'", "“", "‘", "«"):
+        if (
+            last.lower() not in self.known
+            and phrase.start
+            and self.tokens[phrase.start - 1].text in ('"', "'", "“", "‘", "«")
+        ):
             return "abstract"  # a title
-        if last in self.known or self._is_explained(i):
+        if last.lower() in self.known or self._is_explained(i) or self._explains(i):
             return "person"
         listed = self.words.listed["nouns"].get(phrase.name.lower()) or self.words.listed["nouns"].get(last.lower())
         if listed in ("place", "furniture", "nature", "time"):
@@ -192,9 +207,22 @@ class _Reader:
         acts = any(p.name == phrase.name and self._is_subject(p) for p in self.phrases)
         if phrase.governor in PLACE_PREPOSITIONS and not acts and not self._is_followed_by_possession(phrase):
             return "place"
-        if not acts and self.words.noun_class(phrase.name) in ("time", "place", "abstract"):
+        if not acts and phrase.governor_tag == "PRP" and self.words.noun_class(phrase.name) in ("time", "place"):
             return "place"
         return "person"
+
+    def _explains(self, i: int) -> bool:
+        """Tell whether a name says who the person before it is: "its driver, Sol,"."""
+        if i == 0:
+            return False
+        previous, phrase = self.phrases[i - 1], self.phrases[i]
+        behind = self.tokens[phrase.end].text if phrase.end < len(self.tokens) else "."
+        return (
+            self._between(previous, phrase) == [","]
+            and behind in (",", ".")
+            and bool(previous.head)
+            and self.words.noun_class(previous.compound) in ANIMATE
+        )
 
     def _is_explained(self, i: int) -> bool:
         """Tell whether the next phrase is an apposition that says who the name is."""
@@ -207,6 +235,22 @@ class _Reader:
             between == [","]
             and bool({"a", "an"} & {*nearest.determiners})
             and self.words.noun_class(nearest.compound) in ANIMATE
+        )
+
+    def _is_bare_pair(self, i: int) -> bool:
+        """Tell whether a phrase is half of "brother and sister": two known ones without an article."""
+        pairs = ((i, i + 1), (i - 1, i))
+        return any(
+            left >= 0
+            and right < len(self.phrases)
+            and self._between(self.phrases[left], self.phrases[right]) == ["and"]
+            and all(
+                phrase.head
+                and not (phrase.determiners or phrase.modifiers or phrase.plural or phrase.name)
+                and self.words.listed["nouns"].get(phrase.compound) in ANIMATE
+                for phrase in (self.phrases[left], self.phrases[right])
+            )
+            for left, right in pairs
         )
 
     def _is_followed_by_possession(self, phrase: Phrase) -> bool:
@@ -259,6 +303,19 @@ class _Reader:
             return False
         return self._between(self.phrases[i - 1], phrase) in (["is"], ["was"], ["'s"])
 
+    def _is_predicate(self, i: int) -> bool:
+        """Tell whether a phrase says what the one before it is or becomes, and brings in nobody: "remains a host"."""
+        phrase = self.phrases[i]
+        if i == 0 or phrase.name or self.phrases[i - 1].pronoun or self.phrases[i - 1].sentence != phrase.sentence:
+            return False
+        subject = self.phrases[i - 1]
+        between = self.tokens[subject.end : phrase.start]
+        verbs = [token for token in between if token.is_verb]
+        if subject.governor_tag.startswith("PR") or len(verbs) != 1 or subject.name:
+            return False
+        rest = all(token.is_verb or token.tag in ("AV0", "XX0") for token in between)
+        return rest and verbs[0].lower in ("is", "are", "was", "were", "'s", "remains", "becomes", "remain", "become")
+
     def _arrives(self, phrase: Phrase) -> bool:
         near = [
             token.lemma
@@ -272,6 +329,8 @@ class _Reader:
         if mention.role == "character":
             if mention.name or mention.number or mention.definite:
                 return False
+            if phrase.governor == "," and phrase.head in self.words.group("epithets"):
+                return True  # "… follows him, a silent companion"
             if not mention.plural:
                 return not phrase.determiners and phrase.governor_tag in ("PRP", "PRF")  # "instead of cod"
             return mention.kind_of != "person" or not phrase.determiners
@@ -282,7 +341,8 @@ class _Reader:
         governor = self._list_governor(i)
         if mention.kind_of == "vehicle":
             return governor in ("of",)
-        return governor == "of" or (governor in self.words.group("locative") and not (mention.attrs or mention.pronoun))
+        told = bool(mention.attrs or mention.pronoun or phrase.modifiers)
+        return governor == "of" or (governor in self.words.group("locative") and not told)
 
     def _list_governor(self, i: int) -> str:
         """Return the word that governs a phrase, through a list: "with a book, a pen and a key"."""
@@ -318,7 +378,7 @@ class _Reader:
         lead = self.phrases[self._list_lead(i)]
         if (
             governor in self.words.group("wearing")
-            or (governor in ("has", "had") and lead is not phrase)
+            or governor in ("has", "had")
             or lead.possessive
             or phrase.possessive
             or phrase.possessor is not None

@@ -118,7 +118,8 @@ def _read(tokens: Sequence[Token], start: int, verbless: bool, lexicon: Lexicon)
             break
         i += 1
     nouns = tokens[nouns_from:i]
-    if nouns and phrase.governor == "to" and nouns_from == start and may_be_verb(nouns[0].lower):
+    bare = bool(nouns) and nouns_from == start and nouns[0].tag != "NP0"
+    if bare and phrase.governor == "to" and may_be_verb(nouns[0].lower):
         return None  # "continues to fish"
     if not nouns:
         return _without_noun(tokens, phrase, i)
@@ -211,7 +212,9 @@ def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbl
         return False
     kind = lexicon.noun_class(" ".join(token.lower for token in nouns))
     if following.lower.endswith("ing") and kind in (*ANIMATE, *THINGS) and may_be_verb(following.lower[:-3]):
-        return True  # "the saxophone wailing"
+        return lexicon.noun_class(following.lemma) not in THINGS  # "the saxophone wailing", but "the pearl earring"
+    if following.tag == "NN2" and kind in THINGS and phrase.is_definite and may_be_verb(following.lower):
+        return lexicon.noun_class(following.lemma) not in (*ANIMATE, *THINGS, "body")  # "the unicycle collapses"
     if kind in ANIMATE:
         if following.tag == "NN1" and following.lower.endswith("s") and may_be_verb(following.lower):
             return True  # "the penguin waddles"

@@ -9,10 +9,10 @@ module corrects what a tagger of general English gets wrong in prompts (names at
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 from memreel.agent.lexicon import lexicon
@@ -24,6 +24,7 @@ LONGEST_SENTENCE = 120
 
 _TOKEN = re.compile(
     r"(?:Dr|Mr|Mrs|Ms|Prof|Capt|Sgt|St|Lt)\.(?=\s)"
+    r"|[^\W\d_]+(?=n't\b)|n't\b"
     r"|[^\W\d_]+(?:-[^\W_]+)*"
     r"|'(?:s|re|ll|ve|d|m)\b"
     r"|\d+(?:[.,]\d+)*(?:-[^\W\d_]+)*"
@@ -79,6 +80,14 @@ def may_be_verb(word: str) -> bool:
 
 
 @lru_cache(maxsize=8192)
+def is_noun(word: str) -> bool:
+    """Tell whether a lower-case word is a noun before it is anything else."""
+    if len(word) > LONGEST_WORD or not _LATIN.match(word):
+        return False
+    return next((mark in ("NN1", "NN0") for mark, _ in _tagger().tag_word(word)), False)
+
+
+@lru_cache(maxsize=8192)
 def singular(noun: str) -> str:
     """Return the lemma of a lower-case noun: "children" is "child"."""
     if len(noun) > LONGEST_WORD or not _LATIN.match(noun):
@@ -109,6 +118,13 @@ def tag(text: str, known_names: Collection[str] = ()) -> list[Token]:
     """
     names = {word for name in known_names for word in name.split()}
     sentences = split(text)
+    shouted = {
+        word
+        for sentence in sentences
+        for before, word in pairwise(["", *sentence])
+        if len(word) > 1 and word.isupper() and word.isalpha() and _may_be_shouted_name(before, word)
+    }
+    names |= shouted | {word.upper() for word in names if len(word) > 1} | {word.capitalize() for word in shouted}
     # A word that is capitalised in mid-sentence is a name at the start of a sentence too.
     names |= {
         word
@@ -123,13 +139,25 @@ def tag(text: str, known_names: Collection[str] = ()) -> list[Token]:
     return tokens
 
 
+def _may_be_shouted_name(before: str, word: str) -> bool:
+    """Tell whether a word in capitals is a name so written ("VEX"), rather than an abbreviation or an emphasis."""
+    small = word.lower()
+    if before.lower() in lexicon().group("before_writing") or small in lexicon().group("abbreviations"):
+        return False
+    if lexicon().is_listed(small):
+        return False
+    return small not in lexicon().listed["adjectives"] and not any(
+        mark in ("AV0", "XX0", "AT0", "PRP", "CJC", "DT0") for mark, _ in _tagger().tag_word(small)
+    )
+
+
 def _tag_sentence(words: list[str], number: int, names: Collection[str], common: Collection[str]) -> list[Token]:
     """Tag a sentence; ``names`` are names wherever they stand, ``common`` words no names just because they begin it."""
     plain = [
         word if len(word) <= LONGEST_WORD and (_LATIN.match(word) or not word[0].isalpha()) else "." for word in words
     ]
     tagged = _tagger().tag_sent(plain, taglevel=1)
-    tokens = []
+    tokens: list[Token] = []
     for i, (word, (_, lemma, mark)) in enumerate(zip(words, tagged, strict=True)):
         if plain[i] != word:
             mark = "FOREIGN"
@@ -141,21 +169,54 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str], common:
             mark, lemma = "NN1", word  # "AI", "TV"
         elif word[0].isupper() and not (i == 0 and word in common) and _is_name(i, mark, tagged):
             mark = "NP0"
-        elif mark in ("UNC", "ITJ") and word.isalpha():
+        elif (mark in ("UNC", "ITJ") and word.isalpha()) or (mark == "NP0" and word.islower()):
             mark = "NN1"
+        elif mark == "NN2" and i and words[i - 1].lower() in ("a", "an") and not word.endswith("s"):
+            mark, lemma = "NN1", word  # "a herder"
+        elif mark == "NN1" and word in lexicon().listed["adjectives"] and _is_one_of_two(i, words, tagged):
+            mark = "AJ0"
+        elif mark == "NN2" and word.lower() in (f"{lemma}er".lower(), f"{lemma}or".lower()):
+            mark, lemma = "NN1", word  # "the herder" is no herd
+        elif mark == "NN2" and _is_verb_between_phrases(i, words, tagged, tokens):
+            mark = "VVZ"
         elif mark in ("VVZ", "VVB") and i > 1 and _is_described(tagged[i - 2][2], tagged[i - 1]):
             mark, lemma = "NN2", singular(word.lower())
         elif mark == "NN2" and not word.endswith("s") and str(lemma).lower() == word.lower():
             mark = "NN1"  # "the surfer": a plural by its guessed ending only
         elif mark == "DPS" and word.lower() == "her" and _ends_phrase(i, words, tagged):
             mark = "PNP"  # "films her on his phone"
-        elif mark in ("AJ0", "AV0", "VVB", "VVI") and _stands_for_noun(i, words, tagged):
-            mark = "NN1"
+        elif mark in ("AJ0", "AV0", "VVB", "VVI", "VVD") and _stands_for_noun(i, words, tagged):
+            mark, lemma = "NN1", word if mark == "VVD" else lemma
         lemma = str(lemma).lower() if mark != "NP0" else word
         if mark == "NN2" and lemma.endswith("ie") and word.endswith("ies") and len(word) > 5:
             lemma = lemma[:-2] + "y"
         tokens.append(Token(word, mark, lemma, number))
     return tokens
+
+
+def _is_one_of_two(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether a word begins a pair of adjectives: "a giant, majestic ray"."""
+    opened = i > 0 and tagged[i - 1][2] in ("AT0", "DPS")
+    return opened and i + 3 < len(words) and words[i + 1] == "," and tagged[i + 2][2] == "AJ0"
+
+
+def _is_verb_between_phrases(
+    i: int, words: list[str], tagged: list[tuple[str, str, str]], before: Sequence[Token]
+) -> bool:
+    """Tell whether a "plural" joins two noun phrases, which only a verb does: "the janitor pockets the key"."""
+    if not i or i + 1 >= len(words) or not words[i].endswith("s") or words[i - 1].lower() in ("a", "an"):
+        return False
+    after = tagged[i + 1][2]
+    if before[-1].tag == "NP0" and (i == 1 or before[-2].tag not in ("AT0", "DPS", "AJ0", "CRD")):
+        return after in ("AT0", "DPS", "PNP", "DT0", "PRP", "AVP", "AJ0", "AV0", "TO0", "CJS")  # "Ada pipes blue icing"
+    if words[i - 1] in (",", "and") and i > 2 and after in ("AT0", "DPS", "PNP") and words[i] != words[i].title():
+        return not any(mark == "NN2" for _, _, mark in tagged[i - 3 : i])  # "Leyla, who delivers bread, loads the …"
+    if tagged[i - 1][2] not in ("NN1", "NP0", "NN0", "UNC") or tagged[i + 1][2] not in ("AT0", "DPS", "PNP", "DT0"):
+        return False
+    opened = i - 1
+    while opened >= 0 and tagged[opened][2] in ("NN1", "NP0", "NN0", "UNC", "AJ0", "AT0", "DPS", "CRD"):
+        opened -= 1
+    return opened < 0 or not tagged[opened][2].startswith("PR")  # "in the palace gardens a girl waits"
 
 
 def _stands_for_noun(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
@@ -169,6 +230,8 @@ def _stands_for_noun(i: int, words: list[str], tagged: list[tuple[str, str, str]
         return False
     if lexicon().is_listed(words[i].lower()) and not tagged[i + 1][2].startswith(("NN", "AJ", "UNC")):
         return True
+    if tagged[i][2] == "VVD":
+        return False
     after = tagged[i + 1][2]
     if words[i + 1] == "," or after == "CJC":
         return i + 2 < len(words) and not tagged[i + 2][2].startswith(("AJ", "AV0", "VVN", "NN"))
@@ -194,11 +257,24 @@ def _is_name(i: int, mark: str, tagged: list[tuple[str, str, str]]) -> bool:
     if i:
         return mark in ("NN1", "NN2", "AJ0", "UNC", "VVB", "VVI", "ITJ", "NN0")
     word = str(tagged[0][0]).lower()
+    if _is_introduced(tagged):
+        return True
     if lexicon().listed["nouns"].get(word) in ("sensory", "time", "nature", "place", "abstract", "furniture"):
         return False
     if mark == "AJ0" and word in lexicon().listed["adjectives"]:
         return False
     return mark in ("NN1", "NN0", "UNC", "AJ0") and _stands_alone(tagged)
+
+
+def _is_introduced(tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether a sentence begins with one word and who that is: "Joy, a toddler with …", "Quill, her raven, …"."""
+    if len(tagged) < 4 or tagged[1][0] != "," or tagged[0][2] not in ("NN1", "NN0", "NP0", "UNC", "VVB", "VVI", "ITJ"):
+        return False
+    if tagged[2][2] != "DPS" and str(tagged[2][0]).lower() not in ("a", "an"):
+        return False
+    said = takewhile(lambda item: item[0] != "," and not item[2].startswith(("PR", "VVZ")), tagged[3:10])
+    last = [str(item[0]).lower() for item in said][-1:]
+    return bool(last) and lexicon().noun_class(last[0]) in ("person", "animal", "being")
 
 
 def _stands_alone(tagged: list[tuple[str, str, str]]) -> bool:

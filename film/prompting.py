@@ -103,6 +103,6 @@ def _preposition(where: str) -> str:
 def _stated(text: str, entity: Entity, member: CastMember) -> str:
     """Add all of somebody's looks, unless that clause is there already."""
     words = lexicon()
-    looks = [look for look in member["all_attrs"] if not is_identity(look, words)]
+    looks = [look for look in member["all_attrs"] if not is_identity(look, words, member["kind"])]
     said = clause(entity["entity"][:1].upper() + entity["entity"][1:], looks)
     return text if not looks or said in text else f"{text} {said}"

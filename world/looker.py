@@ -36,7 +36,7 @@ class SketchLooker:
         for attr in member["all_attrs"]:
             colour = words.colour(attr.split())
             there = seen.get(place_of(attr, words))
-            if is_identity(attr, words) or not colour or not there:
+            if is_identity(attr, words, member["kind"]) or not colour or not there:
                 attrs.append(attr)
                 continue
             right.append(colour == there)

@@ -257,3 +257,49 @@ def test_her_is_not_the_one_who_acts() -> None:
 @pytest.mark.parametrize("title", ["He sings 'Happy Birthday'.", "The sign reads 'Special Delivery'."])
 def test_titles_in_quotes_are_nobody(title: str) -> None:
     assert not [name for name, _ in ids(title)[0] if name[0].isupper()]
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ("VEX, a squat robot, rolls past.", "Mia kneels in front of Vex."),
+        ("Ilse, a mechanic, waits.", "Mia waves to ILSE."),
+        ("Joy, a toddler, bangs a spoon.", "Mia sings for Joy."),
+        ("Quill, her raven, croaks.", "Mia feeds Quill."),
+        ("Marguerite Duval reads.", "Mia greets Madame Duval."),
+        ("Beatriz, a critic with a nose stud, waits.", "Mia greets Bea."),
+    ],
+)
+def test_a_name_is_one_person_however_it_is_written(first: str, later: str) -> None:
+    told = ids(first, later)
+    assert told[0][0][1] == 1
+    assert 1 in [global_id for _, global_id in told[1]]
+
+
+@pytest.mark.parametrize("other", ["Mr. Hakim waits.", "Anne waits."])
+def test_another_title_or_a_like_name_is_somebody_else(other: str) -> None:
+    told = ids("Mrs. Hakim and Ann walk in.", other)
+    assert told[1][0][1] not in [global_id for _, global_id in told[0]]
+
+
+def test_a_role_finds_the_named_person_whose_deeds_it_fits() -> None:
+    told = ids(
+        "Harriet pulls goggles over her eyes and climbs into a yellow biplane.",
+        "Wren, her mechanic, waves a wrench.",
+        "The pilot hugs Wren.",
+        "The waiter brings Wren a cup of tea.",
+    )
+    assert dict(told[2]) == {"pilot": dict(told[0])["Harriet"], "Wren": dict(told[1])["Wren"]}
+    assert dict(told[3])["waiter"] not in {global_id for prompt in told[:3] for _, global_id in prompt}
+
+
+def test_a_group_that_is_named_is_its_members() -> None:
+    told = ids("Two sisters, Lin and Wen, climb the steps.", "The sisters look at each other, and Wen weeps.")
+    assert [name for name, _ in told[0]] == ["Lin", "Wen"]
+    assert {global_id for _, global_id in told[1]} == {global_id for _, global_id in told[0]}
+
+
+def test_what_somebody_is_said_to_be_is_nobody_new() -> None:
+    assert [name for name, _ in ids("The scarecrow remains the silent host.")[0]] == ["scarecrow"]
+    assert [name for name, _ in ids("A cat follows the farmer, a silent companion.")[0]] == ["cat", "farmer"]
+    assert [name for name, _ in ids("The child doesn't wake.")[0]] == ["child"]
