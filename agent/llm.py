@@ -115,6 +115,8 @@ class Chat:
                 reply = self._request(messages, calls, tools, choice, min(self._timeout_s, left))
                 self._down = False
                 return reply
+            except Unavailable:  # the meter's no
+                raise
             except Exception as error:
                 reason, status = kind_of(error), status_of(error)
                 if not _passes(error):

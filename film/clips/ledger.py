@@ -225,13 +225,23 @@ class Ledger:
             "open_usd": round(sum(entry.counts for entry in now if not entry.settled), PRECISION),
             "before_usd": round(sum(entry.counts for entry in counted if entry.earlier), PRECISION),
             "rows": list(rows.values()),
-            "chat": [
-                {"model": entry.model, "calls": entry.calls, "read": entry.read, "written": entry.written}
-                | {"usd": round(entry.counts, PRECISION) if entry.priced else None}
-                for entry in now
-                if entry.provider == CHAT
-            ],
+            "chat": _by_model([entry for entry in now if entry.provider == CHAT]),
         }
+
+
+def _by_model(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return a row for each chat model: requests, tokens, dollars if there is a price for it."""
+    rows: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        row = rows.setdefault(
+            entry.model,
+            {"model": entry.model, "calls": 0, "read": 0, "written": 0, "usd": 0.0 if entry.priced else None},
+        )
+        for name in ("calls", "read", "written"):
+            row[name] += getattr(entry, name)
+        if entry.priced:
+            row["usd"] = round(row["usd"] + entry.counts, PRECISION)
+    return list(rows.values())
 
 
 class Books:
