@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from memreel.configs.schema import RunConfig
 from memreel.film.clips.protocol import Capabilities, ClipRequest, Reference
 from memreel.film.context import shrink_to, weight
@@ -87,8 +89,22 @@ class Shooting:
             if (m := named.get(name.casefold())) is not None
         ]
         wish = self._wish(plan, scene, number, entities, bank, first_take(number))
-        frames = self._frames(bank, entities, [])
-        return replace(wish, references=self._references(bank, frames, number, []))
+        if scene.transition == "continuation" and self._leaves and self._able.first_frame:
+            return replace(wish, first_frame=self._stand_in())
+        references = self._references(bank, self._frames(bank, entities, []), number, [])
+        before = {name for earlier in plan.scenes[: number - 1] for name in earlier.characters}
+        known = [entity for entity in entities if entity["entity"] in before]
+        if not references and self._leaves and known and self._able.references:  # by then the bank will have some
+            references = (Reference(self._stand_in(), "somebody", known[0]["entity"]),)
+        return replace(wish, references=references)
+
+    def _stand_in(self) -> Path:
+        """Return a picture that stands for one that is still to be made."""
+        path = self._sent / "stand_in.png"
+        if not path.is_file():
+            self._sent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, png(np.zeros((9, 16, 3), dtype=np.uint8)))
+        return path
 
     def sent_bytes(self, request: ClipRequest) -> int:
         """Return the size of all pictures that go with a request."""

@@ -189,6 +189,24 @@ def test_reservations_of_a_clip_are_made_together_or_not_at_all(tmp_path: Path) 
     assert ledger.entries == ()
 
 
+def test_what_a_film_cost_before_it_was_started_over_counts_and_is_nobodys_task_any_more(
+    runway: ProviderServer, tmp_path: Path
+) -> None:
+    before = hosted("runway", 1.0, QUICK)
+    before.generate(WISH, tmp_path, silent)
+    assert before.ledger(tmp_path).begin_anew() == pytest.approx(ONE)
+    router = hosted("runway", 1.0, QUICK)
+    (tmp_path / "s01a1.mp4").unlink()
+    router.generate(WISH, tmp_path, silent)
+    assert len(runway.tasks) == 2
+    told = router.ledger(tmp_path).summary()
+    assert (told["before_usd"], told["usd"]) == (ONE, ONE)
+    with pytest.raises(BudgetError, match=r"0\.04 of the 1\.00"):
+        router.generate(replace(WISH, key="s02a1"), tmp_path, silent)
+    with pytest.raises(UserError, match=r"0\.96 of it spent already"):
+        router.require([replace(WISH, key="s02a1")], tmp_path)
+
+
 @pytest.mark.parametrize("budget", [-1.0, float("nan")])
 def test_a_budget_is_dollars(budget: float) -> None:
     with pytest.raises(UserError, match="--budget"):

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from memreel.errors import UserError
+from memreel.configs.schema import ModelConfig
+from memreel.errors import ModelError, UserError
+from memreel.film.clips.local import LocalStream
+from memreel.film.clips.protocol import ClipRequest
 from memreel.film.pictures import Kept
+from memreel.film.relief import FilmRelief
 from memreel.film.resources import Estimates, Job, Limits, Relief, Resources, batches, process_used_mb
+from memreel.model.sketch import model as sketch
 from memreel.output.video import assemble, encode
+from memreel.tests.conftest import SmallModel
 
 MB = 1024 * 1024
 
@@ -140,6 +148,49 @@ def test_pictures_in_memory_shrink_when_compressed_and_go_when_offloaded(tmp_pat
     assert kept.held_bytes < before / 5
     again = kept.get(tmp_path / "clip.mp4", [0, 5])
     assert np.abs(again[5].astype(int) - whole[5]).mean() < 3
-    kept.offload()
+    FilmRelief(kept, None).offload()
     assert kept.held_bytes == 0
     assert np.array_equal(kept.get(tmp_path / "clip.mp4", [5])[5], whole[5])
+
+
+def test_models_that_made_no_clip_are_dropped_and_the_films_own_between_clips(
+    small_model: SmallModel, tmp_path: Path
+) -> None:
+    loads: list[int] = []
+    local = LocalStream(lambda: loads.append(1) or small_model)  # type: ignore[func-returns-value,return-value]
+    relief, wish = FilmRelief(Kept(), local), ClipRequest(key="s01a1", prompt="It rains.", seconds=0.75, seed=1)
+    relief.drop_idle_models()
+    assert not local.loaded
+    local.generate(wish, tmp_path, lambda event: relief.offload())  # asked for in the middle of a clip: not now
+    assert (local.loaded, len(loads)) == (True, 2)
+    relief.drop_idle_models()
+    assert local.loaded
+    relief.offload()
+    assert not local.loaded
+    local.generate(replace(wish, key="s02a1", after="s01a1"), tmp_path, lambda event: None)
+    assert len(loads) == 3
+
+
+def test_letting_go_of_the_films_model_really_gives_memory_back(tmp_path: Path) -> None:
+    local = LocalStream(lambda: sketch.load(ModelConfig(device="cpu")))
+    gone = weakref.ref(local.model)
+    resources = Resources(
+        Limits(process_used_mb() / 0.97), FilmRelief(Kept(), local), lambda event: None, process_used_mb
+    )
+    local.used = True
+    resources.read()
+    assert gone() is None
+    assert local.capabilities.references == 3  # known without it
+
+
+def test_memory_that_stays_full_fails_the_job_instead_of_waiting_for_ever() -> None:
+    events: list[dict[str, Any]] = []
+    resources = Resources(Limits(1000), Relief(), events.append, lambda: 990.0, interval_s=0.01, patience_s=0.1)
+    resources.read()
+    resources.estimates.measured(Job("x", 1), 1, 1)
+    with (
+        pytest.raises(ModelError, match=r"memory has been full for 0\.1 s, 99% of 1000 MB"),
+        resources.admitted(Job("s01a1", 1)),
+    ):
+        pass
+    assert [event["did"] for event in events] == ["relieved", "stopped"]  # said once, however often it is read

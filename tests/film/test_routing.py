@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
+from memreel.configs.schema import RunConfig
 from memreel.errors import ModelError, UserError
+from memreel.film.clips.ledger import Books
+from memreel.film.clips.local import LocalStream
 from memreel.film.clips.protocol import Reference
 from memreel.film.clips.router import hosted
+from memreel.film.models import clip_model, eye_for
+from memreel.tests.conftest import SmallModel
 from memreel.tests.film.provider_servers import Course, ProviderServer, Status
 from memreel.tests.film.wishes import QUICK, WISH, Log
 
@@ -131,3 +136,89 @@ def test_a_task_that_was_paid_for_goes_before_the_rules(
     clip = hosted("auto", None, QUICK).generate(WISH, tmp_path, log.append)
     assert (clip.provider, clip.task_id) == ("runway", "task1")
     assert not google.asked
+
+
+# --- this machine beside the providers ---
+
+
+@pytest.fixture
+def here(small_model: SmallModel) -> LocalStream:
+    return LocalStream(lambda: small_model)
+
+
+@pytest.mark.parametrize(
+    ("change", "budget", "model", "because"),
+    [
+        ({}, None, "omni-1.2", "the lowest price"),
+        ({"quality": "draft"}, None, "small", "a draft costs nothing on this machine"),
+        ({}, 0.01, "small", "the budget buys nothing"),
+        ({"style": "flat drawing in pastel"}, None, "small", "a drawn style"),
+        ({"quality": "premium"}, 20.0, "omni-1.2", "premium quality, and the budget allows it"),
+        ({"seconds": 30.0}, None, "small", "the only one that can"),
+    ],
+)
+def test_the_rules_weigh_this_machine_with_the_providers(
+    runway: ProviderServer,
+    google: ProviderServer,
+    here: LocalStream,
+    change: dict[str, Any],
+    budget: float | None,
+    model: str,
+    because: str,
+) -> None:
+    route = hosted("auto", budget, QUICK, here).route(replace(WISH, **change))
+    assert (route.model, route.because) == (model, because)
+    assert (route.provider == "local") == (model == "small") == (route.cost.usd == 0)
+
+
+def test_without_any_key_this_machine_makes_it_and_nothing_is_missing(
+    here: LocalStream, tmp_path: Path, log: Log
+) -> None:
+    router = hosted("auto", None, QUICK, here)
+    assert router.capabilities == here.capabilities
+    told = router.dry_run([WISH], tmp_path)
+    assert (told["routes"][0]["model"], told["missing_keys"], told["usd"]) == ("small", [], 0)
+    router.require([WISH], tmp_path)
+    assert router.generate(WISH, tmp_path, log.append).provider == "local"
+
+
+def test_this_machine_stands_in_when_every_provider_fails_and_when_the_money_is_gone(
+    runway: ProviderServer, google: ProviderServer, here: LocalStream, tmp_path: Path, log: Log
+) -> None:
+    google.creates = [Status(400, "no")] * 2
+    runway.courses = [Course(["RUNNING", "FAILED"], refund=False)]
+    router = hosted("auto", 0.5, QUICK, here)
+    assert router.generate(WISH, tmp_path, log.append).provider == "local"
+    assert [event["to"] for event in log.of("clip_failover")] == ["omni-1.1", "gen4.5", "small"]
+    assert router.ledger(tmp_path).left == pytest.approx(0.02)
+    asked = len(google.asked) + len(runway.asked)
+    assert router.generate(replace(WISH, key="s02a1"), tmp_path, log.append).provider == "local"
+    assert len(google.asked) + len(runway.asked) == asked
+    assert router.generate(WISH, tmp_path, log.append).path.is_file()  # it is there already
+
+
+def test_a_budget_that_is_too_small_names_this_machine_as_a_cure(google: ProviderServer, here: LocalStream) -> None:
+    with pytest.raises(UserError, match="--model local"):
+        hosted("auto", 0.2, QUICK, here).require([WISH])
+
+
+def test_auto_goes_without_a_local_model_whose_weights_are_missing(google: ProviderServer, tmp_path: Path) -> None:
+    config = RunConfig.model_validate({"model": {"name": "wan", "weights": str(tmp_path / "none.safetensors")}})
+    router = clip_model("auto", config, Books(None))
+    route = router.route(WISH)  # type: ignore[attr-defined]
+    assert route.model == "omni-1.2"
+    assert "none.safetensors" in route.refused["wan"]
+
+
+def test_the_drawn_world_is_read_where_this_machine_is_alone(
+    embedded_model: object, google: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert eye_for(RunConfig(), clip_model("auto", RunConfig(), Books(None))).name == "likeness"
+    monkeypatch.delenv("GEMINI_API_KEY")
+    assert eye_for(RunConfig(), clip_model("auto", RunConfig(), Books(None))).name == "reader of the drawn world"
+
+
+def test_a_dry_run_names_the_figures_that_no_provider_has_stated(google: ProviderServer) -> None:
+    told = hosted("omni-1.1", None, QUICK).dry_run([WISH])
+    assert told["assumed"] == {"omni-1.1": ["references", "prompt_units", "speed"]}
+    assert told["routes"][0]["assumed"] == told["assumed"]["omni-1.1"]
