@@ -63,9 +63,10 @@ class WanConfig(Section):
         "cpu", description="Where the 11 GB text encoder runs: in host memory, or with the rest (auto)."
     )
 
-    speed: Literal["eager", "compile"] = Field(
+    speed: Literal["eager", "compile", "graphs"] = Field(
         "eager",
-        description="eager starts at once; compile fuses the blocks' parts at the first chunks, once a process.",
+        description="eager starts at once; compile fuses the blocks' parts at the first chunks, once a process; graphs "
+        "also records passes as CUDA graphs, which frees the host.",
     )
     attention: Literal["auto", "flash3", "cudnn", "flash", "efficient", "math"] = Field(
         "auto", description="Attention kernel; auto: the fastest of those that run here, by a short probe."

@@ -1,15 +1,19 @@
 """The attention context of one stream: which frames it holds, and where they stand in time.
 
-Phases of a chunk: `context` lays out sink, memory and local once for all its denoising steps, in a workspace of fixed
-size that has room for the chunk's own keys and values at its end; after the clean pass `push` takes the chunk in, and
+Phases of a chunk: `plan` says what is attended to, and `lay_out` puts it into a `Workspace` once for all denoising
+steps, with room for the chunk's own keys and values at its end; after the clean pass `push` takes the chunk in, and
 hands back the chunk that the local window has no room for any more. Keys are kept without rotary position and turned
 when they are laid out. A frame is attended once, even where it is both sink and local, both sink and memory, or handed
 in twice. The cache knows nothing of texts, noise or pictures' meaning.
+
+A workspace is as large as the whole layout and stays where it is, so shapes and addresses are the same from chunk to
+chunk; streams that take turns can share one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -19,39 +23,90 @@ from memreel.model.protocol import EvictedChunk, MemoryFrame
 from memreel.model.rotary import rotate, rotation
 from memreel.model.transformer import FrameContext
 
-Turn = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Turn = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
+"""Turns keys ``[layers, tokens, heads, head_dim]`` by angles and writes them into a third tensor (`turn_into`)."""
+
+
+def turn_into(keys: torch.Tensor, angles: torch.Tensor, out: torch.Tensor) -> None:
+    """Write keys ``[layers, tokens, heads, head_dim]``, turned by ``angles`` (see `rotation`), into ``out``."""
+    if torch.compiler.is_compiling():
+        out.copy_(rotate(keys, angles))
+        return
+    for layer, room in zip(keys, out, strict=True):  # one by one: the numbers between are twice as wide
+        room.copy_(rotate(layer, angles))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a chunk attends to: pieces of keys and values, a row of frames each, and every frame's time position."""
+
+    pieces: list[tuple[torch.Tensor, torch.Tensor]]
+    times: list[float]
+
+    @property
+    def frames(self) -> int:
+        """Frames attended, the chunk's own apart."""
+        return len(self.times)
+
+
+class Workspace:
+    """Room in which contexts are laid out, a row a video; the next lay-out is written over the last."""
+
+    def __init__(self, layout: ContextLayout, turn: Turn = turn_into) -> None:
+        """Take no memory yet; ``turn`` is `turn_into` or a compiled equal of it."""
+        self.layout, self._turn = layout, turn
+        self._keys = self._values = torch.empty(0)
+
+    @torch.inference_mode()
+    def lay_out(self, plans: Sequence[Plan], grid: tuple[int, int]) -> FrameContext | None:
+        """Lay out a row for each plan, all of as many frames; None where there is nothing to attend to."""
+        frames = plans[0].frames
+        if not frames:
+            return None
+        laid, kept = self._room(plans[0].pieces[0][0], len(plans), frames)
+        for row, plan in enumerate(plans):
+            angles, at = rotation(plan.times, *grid, laid.shape[-1], laid.device), 0
+            for keys, values in plan.pieces:
+                end = at + keys.shape[1] * keys.shape[2]
+                self._turn(keys.to(laid.device).flatten(1, 2), angles[:, at:end], laid[:, row, at:end])
+                kept[:, row, at:end].copy_(values.flatten(1, 2))
+                at = end
+        return FrameContext(list(laid), list(kept), room=True)
+
+    def _room(self, like: torch.Tensor, rows: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values ``[layers, rows, tokens, heads, head_dim]`` for ``frames`` and the current chunk."""
+        layers, _, tokens, heads, width = like.shape
+        whole = self.layout.sink + self.layout.memory + self.layout.local + self.layout.chunk
+        if self._keys.numel() == 0 or self._keys.dtype != like.dtype or self._keys.shape[1] < rows:
+            self._keys = like.new_zeros(layers, rows, whole * tokens, heads, width)
+            self._values = torch.zeros_like(self._keys)
+        length = (frames + self.layout.chunk) * tokens
+        return self._keys[:, :rows, :length], self._values[:, :rows, :length]
 
 
 class StreamCache:
     """Sink and local window of one stream, as keys and values ``[layers, frames, tokens, heads, head_dim]``."""
 
-    def __init__(
-        self, layout: ContextLayout, grid: tuple[int, int], *, absolute: bool = False, turn: Turn = rotate
-    ) -> None:
+    def __init__(self, layout: ContextLayout, grid: tuple[int, int], *, absolute: bool = False) -> None:
         """Start empty.
 
         Args:
             layout: how many frames each part holds.
             grid: rows and columns of a frame's tokens.
             absolute: give frames their position in the video instead of their place in the context.
-            turn: what turns keys, `rotate` or a compiled equal of it.
         """
         self.layout, self.grid, self.absolute = layout, grid, absolute
         self.sink: EvictedChunk | None = None
         self.local: list[EvictedChunk] = []
-        self._turn = turn
-        self._keys = self._values = torch.empty(0)
+        self._workspace = Workspace(layout)
 
     def recall(self, memory: Sequence[MemoryFrame]) -> list[MemoryFrame]:
         """Return the memory frames that are in neither sink nor local, each once, so that none is attended twice."""
         held = {chunk.index for chunk in ([self.sink] if self.sink else []) + self.local}
         return list({(frame.index, frame.frame): frame for frame in memory if frame.index not in held}.values())
 
-    @torch.inference_mode()
-    def context(self, memory: Sequence[MemoryFrame]) -> FrameContext | None:
-        """Lay out sink, memory and local for the next chunk; None while there is nothing.
-
-        The context is good until the next one is asked for: they share their tensors.
+    def plan(self, memory: Sequence[MemoryFrame]) -> Plan:
+        """Say what the next chunk attends to: sink, memory and local.
 
         Raises:
             ModelError: more memory frames than slots, or one without keys and values.
@@ -61,21 +116,16 @@ class StreamCache:
         sink = [self.sink] if self.sink is not None else []
         recalled = self.recall(memory)
         near = [chunk for chunk in self.local if not sink or chunk.index != sink[0].index]
-        chunks = [*sink, *near]
-        pieces = [(chunk.keys, chunk.values) for chunk in chunks]
-        remembered = [_tensors(frame) for frame in recalled]
-        pieces[len(sink) : len(sink)] = remembered
-        if not pieces:
-            return None
-        frames = [keys.shape[1] for keys, _ in pieces]
-        laid, kept = self._room(pieces[0][0], sum(frames))
-        turn = rotation(self._times(sink, recalled, near), *self.grid, laid.shape[-1], laid.device)
-        for layer in range(laid.shape[0]):
-            keys = torch.cat([k[layer].to(laid.device, non_blocking=True) for k, _ in pieces]).flatten(0, 1)
-            values = torch.cat([v[layer].to(laid.device, non_blocking=True) for _, v in pieces]).flatten(0, 1)
-            laid[layer, 0, : len(keys)].copy_(self._turn(keys, turn))
-            kept[layer, 0, : len(values)].copy_(values)
-        return FrameContext(list(laid), list(kept), room=True)
+        first, last = ([(chunk.keys, chunk.values) for chunk in part] for part in (sink, near))
+        return Plan([*first, *map(_tensors, recalled), *last], self._times(sink, recalled, near))
+
+    def context(self, memory: Sequence[MemoryFrame]) -> FrameContext | None:
+        """Lay out the next chunk's plan in a workspace of the cache's own; good until the next one is asked for.
+
+        Raises:
+            ModelError: see `plan`.
+        """
+        return self._workspace.lay_out([self.plan(memory)], self.grid)
 
     def current(self) -> list[float]:
         """Return the time positions of the chunk that comes next."""
@@ -96,16 +146,6 @@ class StreamCache:
         )
         return [*first, *(float(frame.index * self.layout.chunk + frame.frame) for frame in recalled), *last]
 
-    def _room(self, like: torch.Tensor, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return keys and values ``[layers, 1, tokens, heads, head_dim]`` for ``frames`` and the current chunk."""
-        layers, _, tokens, heads, width = like.shape
-        whole = self.layout.sink + self.layout.memory + self.layout.local + self.layout.chunk
-        if self._keys.numel() == 0 or self._keys.dtype != like.dtype:
-            self._keys = like.new_zeros(layers, 1, whole * tokens, heads, width)
-            self._values = torch.zeros_like(self._keys)
-        length = (frames + self.layout.chunk) * tokens
-        return self._keys[:, :, :length], self._values[:, :, :length]
-
     def push(self, chunk: EvictedChunk) -> EvictedChunk | None:
         """Take in a finished chunk; return the oldest local chunk if the window has grown too long."""
         if self.sink is None and self.layout.sink:
@@ -117,8 +157,7 @@ class StreamCache:
 
     def clear(self) -> None:
         """Let go of all tensors."""
-        self.sink, self.local = None, []
-        self._keys = self._values = torch.empty(0)
+        self.sink, self.local, self._workspace = None, [], Workspace(self.layout)
 
 
 def _tensors(frame: MemoryFrame) -> tuple[torch.Tensor, torch.Tensor]:

@@ -99,16 +99,22 @@ class EvictedChunk:
 class Chunk:
     """A generated chunk: latents, decoded pictures, the chunk that it pushed out, and what it cost.
 
-    ``attended`` are the ids of the memory frames in its attention context; ``seconds`` has ``denoise``, ``clean`` and
-    ``decode``.
+    Latents are finished; pictures a device may still be at work on: asking ``developed`` for them waits. ``attended``
+    are the ids of the memory frames in its attention context; ``seconds`` has ``denoise``, ``clean`` and, once the
+    pictures are there, ``decode``.
     """
 
     index: int
     latents: torch.Tensor
-    pictures: Pictures
+    developed: Callable[[], Pictures]
     evicted: EvictedChunk | None
     attended: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> Pictures:
+        """The chunk's pictures, uint8 ``[n, height, width, 3]``; any thread may ask."""
+        return self.developed()
 
 
 @dataclass(frozen=True)

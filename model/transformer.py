@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -76,6 +76,20 @@ class Written(NamedTuple):
     values: list[torch.Tensor]
     queries: list[torch.Tensor]
 
+    def take(self, layer: int, keys: torch.Tensor, values: torch.Tensor, queries: torch.Tensor) -> None:
+        """Write down what a layer made; layers come in order."""
+        del layer
+        self.keys.append(keys)
+        self.values.append(values)
+        self.queries.append(queries)
+
+
+class Writing(Protocol):
+    """Where a clean pass writes what each layer makes: `Written`, or room that is there already."""
+
+    def take(self, layer: int, keys: torch.Tensor, values: torch.Tensor, queries: torch.Tensor) -> None:
+        """Write down a layer's keys (un-rotated), values and text queries, ``[batch, tokens, heads, head_dim]``."""
+
 
 class RMSNorm(nn.Module):
     """Root-mean-square norm over all heads' channels, computed in float32."""
@@ -130,6 +144,26 @@ class Attention(nn.Module):
         self.o = nn.Linear(config.dim, config.dim)
         self.norm_q = RMSNorm(config.dim, config.eps)
         self.norm_k = RMSNorm(config.dim, config.eps)
+        self.qkv: nn.Linear | None = None
+        """The three of them as one, after `merge`."""
+
+    def merge(self) -> None:
+        """Make one projection of q, k and v, which read the same tokens; the three are let go."""
+        parts = [self.q, self.k, self.v]
+        merged = nn.Linear(self.q.in_features, 3 * self.q.out_features, device="meta")
+        merged.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
+        merged.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
+        self.qkv = merged
+        del self.q, self.k, self.v
+
+    def query_key_value(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Project tokens to normalised queries, normalised keys and values, for self-attention."""
+        if self.qkv is None:
+            return self.query(x), *self.key_value(x)
+        q, k, v = self.qkv(x).chunk(3, -1)
+        heads = (self.heads, -1)
+        q, k = self.norm_q(q), self.norm_k(k)
+        return torch.unflatten(q, -1, heads), torch.unflatten(k, -1, heads), torch.unflatten(v, -1, heads)
 
     def query(self, x: torch.Tensor) -> torch.Tensor:
         """Project tokens to normalised queries ``[batch, tokens, heads, head_dim]``."""
@@ -164,8 +198,7 @@ class Block(nn.Module):
         """Return rotated queries, rotated keys, plain keys and values of tokens ``[batch, frames, tokens, dim]``."""
         shift, scale = self._parts(modulation)[:2]
         h = self._modulated(x, shift, scale).to(self.norm3.weight.dtype).flatten(1, 2)
-        q = self.self_attn.query(h)
-        k, v = self.self_attn.key_value(h)
+        q, k, v = self.self_attn.query_key_value(h)
         return rotate(q, turn), rotate(k, turn), k, v
 
     def between(
@@ -282,7 +315,7 @@ class VideoTransformer(nn.Module):
         text: TextContext,
         turn: torch.Tensor,
         context: FrameContext | None = None,
-        written: Written | None = None,
+        written: Writing | None = None,
     ) -> torch.Tensor:
         """Return the velocity of ``latents``; write keys, values and queries into ``written`` where it is given.
 
@@ -293,7 +326,7 @@ class VideoTransformer(nn.Module):
                 latents, each for as many neighbouring rows of theirs.
             turn: rotation of the tokens' time, row and column (`memreel.model.rotary.rotation`).
             context: earlier frames to attend to.
-            written: lists to append to, for a clean pass.
+            written: where a clean pass writes.
         """
         x = self.patchify(latents)
         time, modulation = self.embed_time(timesteps)
@@ -312,7 +345,5 @@ class VideoTransformer(nn.Module):
                 read = attend(query, text.keys[i], text.values[i], text.mask)
             x = after(block, x, read, modulation)
             if written is not None:
-                written.keys.append(k)
-                written.values.append(v)
-                written.queries.append(query)
+                written.take(i, k, v, query)
         return self.unpatchify(self.head(x, time), latents.shape[-2], latents.shape[-1]).float()

@@ -80,7 +80,7 @@ class SmallStream:
         self.index = index + 1
         seconds = {"denoise": 0.01, "clean": 0.001, "decode": 0.002}
         pictures = held.pictures.repeat(self._spec.pictures_per_latent, 0)
-        return Chunk(index, latents, pictures, evicted, attended, seconds)
+        return Chunk(index, latents, lambda: pictures, evicted, attended, seconds)
 
     def finalize(self) -> None:
         self._local.clear()

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from memreel.model.minilm import SentenceEncoder, weights_folder
+from memreel.model.replay import Replayed, Tensors
 from memreel.model.sampler import mix, shifted
 from memreel.model.sketch.net import LAYOUT, SHIFT, SketchNet
 from memreel.model.sketch.weights import load_codec, load_net, save_shards
@@ -26,7 +27,6 @@ from memreel.training.device import Easel, Gradients, Place, agree, compile_piec
 from memreel.training.evaluate import Evaluator
 from memreel.training.flow import layout_times, pick, token_states, turn, write_context
 from memreel.training.muon import StackedMuon
-from memreel.training.replay import Replayed, Tensors
 from memreel.training.samples import LAYOUTS, Batches, Layouts
 
 DRAWS = 4
@@ -60,7 +60,7 @@ class Trainer:
         """Called with the name of each part of a step once it has been issued; does nothing here."""
         self.gradients = Gradients(self.net.parameters())
         self.mixed = partial(torch.autocast, here.device.split(":")[0], torch.bfloat16)
-        self.replayed = Replayed(self.learn, here.device)
+        self.replayed = Replayed(here.device)
         named = dict(self.net.named_parameters())
         inner = {n for n, p in named.items() if p.ndim == 2 and (".blocks." in n or ".layers." in n)}
         self.optimizers: list[torch.optim.Optimizer] = [
@@ -137,7 +137,7 @@ class Trainer:
         """Take one step; returns the loss."""
         given = self.prepare(batch)
         self.mark("noise")
-        loss = self.replayed(given)
+        loss = self.replayed(self.learn, given).clone()
         self.mark("learn")
         self.gradients.average(self.here.world)
         self.gradients.clip(1.0)

@@ -212,7 +212,7 @@ class SketchStream:
         self._before = finished.latents[-1:].clone()
         evicted = self.cache.push(finished)
         self.index = finished.index + 1
-        return Chunk(finished.index, finished.latents, pictures, evicted, attended, seconds)
+        return Chunk(finished.index, finished.latents, lambda: pictures, evicted, attended, seconds)
 
     def _denoise(self, text: TextContext, memory: Sequence[MemoryFrame]) -> torch.Tensor:
         model = self.model

@@ -1,16 +1,19 @@
 """From latents to pictures, chunk by chunk, for a video under way or one that lies in a log.
 
 A codec's first latent frame gives one picture, every later one four; so that every chunk of a video is as long as the
-others, the very first picture is shown four times.
+others, the very first picture is shown four times. On a GPU pictures are developed in a stream of their own, beside
+what the transformer does meanwhile, and come to host memory by themselves.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from memreel.model.clock import mark, on_gpu, reach, seconds
 from memreel.model.protocol import Log, Pictures
 from memreel.model.wan.vae import Codec, Decoding
 
@@ -32,12 +35,63 @@ def as_pictures(pixels: torch.Tensor) -> Pictures:
     return found
 
 
+def at_hand(pictures: Pictures) -> Callable[[], Pictures]:
+    """Return what gives pictures that are there already."""
+    return lambda: pictures
+
+
+class Darkroom:
+    """Where all decoding of a model happens, in order."""
+
+    def __init__(self, device: str) -> None:
+        """Open one on a device."""
+        self.device = device
+        self._beside = torch.cuda.Stream(device) if on_gpu(device) else None
+
+    @torch.inference_mode()
+    def develop(
+        self, decoding: Decoding, latents: torch.Tensor, spent: dict[str, float] | None = None
+    ) -> Callable[[], Pictures]:
+        """Begin to decode the next latent frames ``[frames, c, h, w]``.
+
+        Args:
+            decoding: of the video that they belong to.
+            latents: on the device; they may be let go of at once.
+            spent: where the seconds that it took are put, as ``decode``, when they are known.
+
+        Returns:
+            What waits for the pictures, in any thread.
+        """
+        beside, spent = self._beside, {} if spent is None else spent
+        if beside is None:
+            began = mark(self.device)
+            pictures = as_pictures(decoded(decoding, latents))
+            spent["decode"] = seconds(began, mark(self.device))
+            return at_hand(pictures)
+        beside.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(beside):
+            latents.record_stream(beside)  # its memory is not given away before
+            began = mark(self.device)
+            pixels = decoded(decoding, latents)
+            ended = mark(self.device)
+            held = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
+            held.copy_(pixels, non_blocking=True)
+            there = mark(self.device)
+
+        def developed() -> Pictures:
+            reach(there)
+            spent["decode"] = seconds(began, ended)
+            return as_pictures(held)
+
+        return developed
+
+
 class Timeline:
     """A log's chunks, decoded in order: asking for the next one goes on, asking for an earlier one starts over."""
 
-    def __init__(self, codec: Codec, log: Log, device: str) -> None:
+    def __init__(self, codec: Codec, log: Log, darkroom: Darkroom) -> None:
         """Start before the first chunk."""
-        self._codec, self._log, self._device = codec, log, device
+        self._codec, self._log, self._darkroom = codec, log, darkroom
         self._begin()
 
     def _begin(self) -> None:
@@ -51,8 +105,8 @@ class Timeline:
         if index < self.index and index not in self._held:
             self._begin()
         while self.index <= index:
-            latents = self._log(self.index).latents.to(self._device)
-            self._held[self.index] = as_pictures(decoded(self.decoding, latents))
+            latents = self._log(self.index).latents.to(self._darkroom.device)
+            self._held[self.index] = self._darkroom.develop(self.decoding, latents)()
             self.index += 1
             while len(self._held) > HELD:
                 self._held.popitem(last=False)

@@ -17,18 +17,19 @@ import torch
 from memreel.configs.schema import WanConfig
 from memreel.errors import ModelError, UserError
 from memreel.model.attention import Choice, choose
-from memreel.model.cache import Turn
+from memreel.model.cache import Workspace, turn_into
 from memreel.model.fingerprint import fingerprint
 from memreel.model.fp8 import quantise, supported
 from memreel.model.layout import ContextLayout
 from memreel.model.protocol import EvictedChunk, Log, Pictures, VideoSpec
-from memreel.model.rotary import rotate
+from memreel.model.sampler import TIMESTEPS, shifted
 from memreel.model.scoring import Scorer, visibility
 from memreel.model.transformer import Block, Pieces, TextContext, VideoTransformer
 from memreel.model.wan.checkpoint import load_transformer
-from memreel.model.wan.decoding import Timeline
+from memreel.model.wan.decoding import Darkroom, Timeline
 from memreel.model.wan.files import files_of
-from memreel.model.wan.stream import WanStream
+from memreel.model.wan.passes import Passes
+from memreel.model.wan.stream import Together, WanStream
 from memreel.model.wan.text import WanText, load_text, padded
 from memreel.model.wan.tiny import load_tiny
 from memreel.model.wan.vae import Codec, load_vae
@@ -69,15 +70,23 @@ class WanModel:
             top_tokens=max(1, self.grid[0] * self.grid[1] // 10),
         )
         self.dtype = net.patch_embedding.weight.dtype
-        self.turn: Turn = rotate
+        self.sigmas = [
+            float(shifted(torch.tensor(step / TIMESTEPS, dtype=torch.float64), config.shift)) for step in config.steps
+        ]
+        """Noise levels of a chunk's steps."""
+        self._fingerprint = fingerprint(net)
         self.attention = self._set_up()
+        compiled = torch.compile(turn_into, dynamic=True) if config.speed != "eager" else turn_into
+        self.workspace = Workspace(self.layout, compiled)
+        """Where contexts are laid out, by one stream after the other."""
+        self.passes = Passes(net, self.grid, device, self.scorer.layers, record=config.speed == "graphs")
+        self.darkroom = Darkroom(device)
         self._phrase = lru_cache(maxsize=64)(self._read_phrase)
         self._timelines: WeakKeyDictionary[Log, Timeline] = WeakKeyDictionary()
 
-    @on_model_thread
     def fingerprint(self) -> str:
-        """Return what tells these weights from others."""
-        return fingerprint(self.net)
+        """Return what tells these weights, as they were loaded, from others."""
+        return self._fingerprint
 
     def _set_up(self) -> Choice:
         """Make the transformer as fast as configured, and return the attention kernel that it uses.
@@ -86,6 +95,8 @@ class WanModel:
             UserError: what is configured does not run on this device.
         """
         config, net, layout = self.config, self.net, self.layout
+        for block in net.each_block():
+            block.self_attn.merge()
         if config.precision == "fp8":
             if not supported(self.device):
                 raise UserError(
@@ -97,18 +108,21 @@ class WanModel:
         queries = (1, layout.chunk * tokens, net.config.heads, net.config.head_dim)
         chosen = choose(config.attention, queries, attended, self.device, self.dtype)
         net.kernel = chosen.kernel
-        if config.speed == "compile":
+        if config.speed != "eager":
             net.pieces = Pieces(
                 torch.compile(Block.before, dynamic=False),
                 torch.compile(Block.between, dynamic=False),
                 torch.compile(Block.after, dynamic=False),
             )
-            self.turn = torch.compile(rotate, dynamic=True)
         return chosen
 
     def open(self, seed: int) -> WanStream:
         """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""
         return WanStream(self, seed)
+
+    def open_many(self, seeds: Sequence[int]) -> Together:
+        """Open a stream for each seed; their chunks go through the transformer as one batch."""
+        return Together([self.open(seed) for seed in seeds])
 
     @on_model_thread
     @torch.inference_mode()
@@ -127,7 +141,7 @@ class WanModel:
 
     def timeline(self, log: Log) -> Timeline:
         """Return the decoding of a log's chunks, which goes on where the last call left off."""
-        return self._timelines.setdefault(log, Timeline(self.codec, log, self.device))
+        return self._timelines.setdefault(log, Timeline(self.codec, log, self.darkroom))
 
     @on_model_thread
     def decode(self, log: Log, index: int) -> Pictures:

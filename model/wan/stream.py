@@ -1,27 +1,29 @@
-"""One running video of a Wan model: denoise a chunk in a few steps, write it into the cache, decode it.
+"""One running video of a Wan model, and several that run together.
 
-Between steps the clean estimate is noised again with fresh noise (the few-step rule of distribution-matching
-distillation); the last estimate is the chunk. The clean pass attends to the same context as the steps did, so a frame's
-keys and values depend on the whole video before it: a stream is restored by all clean passes in order, which the log of
-latents, texts and memory frames determines. That costs a fifth of making the chunks, and equals them bit for bit.
+The clean pass attends to the same context as the denoising steps did, so a frame's keys and values depend on the whole
+video before it: a stream is restored by all clean passes in order, which the log of latents, texts and memory frames
+determines. That costs a fifth of making the chunks, and equals them bit for bit. How a chunk is made stands in
+`memreel.model.wan.making`; a stream says what it attends to, and keeps what was made.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from memreel.errors import ModelError
-from memreel.model.cache import StreamCache
+from memreel.model.cache import Plan, StreamCache
+from memreel.model.clock import on_gpu
 from memreel.model.protocol import Chunk, EvictedChunk, Log, MemoryFrame, Pictures, Place
-from memreel.model.rotary import rotation
-from memreel.model.sampler import TIMESTEPS, mix, noise, shifted
-from memreel.model.transformer import FrameContext, TextContext, Written
-from memreel.model.wan.decoding import as_pictures, decoded
+from memreel.model.sampler import noise
+from memreel.model.transformer import TextContext
+from memreel.model.wan.decoding import at_hand
+from memreel.model.wan.making import Order, make
+from memreel.model.wan.passes import Sheet
 from memreel.model.wan.switch import Governing, distance, window
 from memreel.model.worker import on_model_thread
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 """Keys and values of a chunk or of a memory frame."""
+NO_PICTURES: Pictures = np.empty((0, 0, 0, 3), np.uint8)
+"""What a chunk in the window has for stills: they are put in when it leaves, long after they were developed."""
 
 
 class WanStream:
@@ -38,10 +42,6 @@ class WanStream:
     def __init__(self, model: WanModel, seed: int) -> None:
         """Start before the first chunk, without a prompt."""
         self.model, self.seed, self.index = model, seed, 0
-        self._sigmas = [
-            float(shifted(torch.tensor(step / TIMESTEPS, dtype=torch.float64), model.config.shift))
-            for step in model.config.steps
-        ]
         self._open = True
         self._begin()
 
@@ -49,11 +49,13 @@ class WanStream:
         model = self.model
         self.index = 0
         absolute = model.config.rotary == "absolute"
-        self.cache = StreamCache(model.layout, model.grid, absolute=absolute, turn=model.turn)
+        self.cache = StreamCache(model.layout, model.grid, absolute=absolute)
         self._governing = Governing()
         self._prompted = False
         self._decoding = model.codec.begin()
         self._remembered: dict[Place, Pair] = {}
+        self._developed: dict[int, Callable[[], Pictures]] = {}
+        self._drawn: tuple[int, torch.Tensor] | None = None
 
     def set_prompt(self, text: str) -> None:
         """Let the following chunks be governed by ``text``; the same text again changes nothing.
@@ -66,48 +68,54 @@ class WanStream:
         self._switch(text)
         self._prompted = True
 
-    @on_model_thread
-    @torch.inference_mode()
     def generate(self, memory: Sequence[MemoryFrame] = ()) -> Chunk:
-        """Denoise and decode the next chunk and write it into the cache.
+        """Make the next chunk; its pictures are developed while the next one is made.
 
         Raises:
             ModelError: no prompt was set, the stream is finalized, too many memory frames were given, the device ran
                 out of memory, or the latents are not finite. The stream stays where it was.
         """
+        return make([self], [memory])[0]
+
+    def order(self, memory: Sequence[MemoryFrame]) -> Order:
+        """Say what the next chunk needs.
+
+        Raises:
+            ModelError: no prompt was set, the stream is finalized, or too many memory frames were given.
+        """
         self._require_open()
         if not self._prompted:
             raise ModelError("no prompt is set; call set_prompt before generate")
-        started = time.perf_counter()
-        try:
-            text, context = self._governing.context(), self.cache.context(self._ready(memory))
-            self._wait()
-            laid = time.perf_counter()
-            latents = self._denoise(text, context)
-            if not bool(latents.isfinite().all()):
-                raise ModelError(
-                    f"wan: chunk {self.index} has latents that are not finite; the weights or the LoRA do not suit "
-                    "each other, or try model.wan.precision=bf16"
-                )
-            denoised = time.perf_counter()
-            written = self._encode(latents, text, context)
-            self._wait()
-            cleaned = time.perf_counter()
-            pictures = as_pictures(decoded(self._decoding, latents))
-            ended = time.perf_counter()
-        except torch.OutOfMemoryError as error:
-            raise ModelError(
-                f"wan: {self.model.device} is out of memory in chunk {self.index}; a smaller width and height, "
-                "fewer local frames or codec=tiny need less"
-            ) from error
-        seconds = {
-            "context": laid - started,
-            "denoise": denoised - laid,
-            "clean": cleaned - denoised,
-            "decode": ended - cleaned,
-        }
-        finished = self._finished(latents, written, pictures)
-        return self._push(finished, pictures, [frame.frame_id for frame in memory], seconds)
+        return Order(
+            stream=self,
+            attended=[frame.frame_id for frame in memory],
+            plan=self.cache.plan(self._ready(memory)),
+            text=self._governing.context(),
+            times=tuple(self.cache.current()),
+            draws=self._draws(self.index),
+        )
+
+    def draw_ahead(self) -> None:
+        """Draw the noise of the chunk after the next one."""
+        self._drawn = self.index + 1, self._draws(self.index + 1)
+
+    def finish(
+        self,
+        latents: torch.Tensor,
+        written: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+        attended: list[str],
+        seconds: dict[str, float],
+    ) -> Chunk:
+        """Take in what was made, and move on.
+
+        Args:
+            latents: of the next chunk.
+            written: its keys, values and queries.
+            attended: ids of its memory frames.
+            seconds: what it cost; its decoding is added when it is known.
+        """
+        developed = self.model.darkroom.develop(self._decoding, latents, seconds)
+        return self._push(latents, written, developed, attended, seconds)
 
     @on_model_thread
     @torch.inference_mode()
@@ -132,9 +140,10 @@ class WanStream:
                 raise ModelError(f"wan: the log of chunk {number} names a memory frame that no chunk before it made")
             memory = [kept[place] for place in logged.places]
             latents = logged.latents.to(self.model.device)
-            written = self._encode(latents, self._governing.context(), self.cache.context(self._ready(memory)))
+            plan = self.cache.plan(self._ready(memory))
+            sheet = self._encode(latents, self._governing.context(), plan, self.cache.current())
             pictures = timeline.pictures(number)
-            last = self._push(self._finished(latents, written, pictures), pictures, logged.attended, {})
+            last = self._push(latents, sheet.row(0, len(latents)), at_hand(pictures), logged.attended, {})
             if last.evicted is not None:
                 kept |= _frames(last.evicted, wanted)
             kept = {place: frame for place, frame in kept.items() if wanted[place] > number}
@@ -145,16 +154,12 @@ class WanStream:
         """Release the cache; the stream cannot generate any more."""
         self.cache.clear()
         self._remembered.clear()
-        self._open = False
+        self._developed.clear()
+        self._drawn, self._open = None, False
 
     def _require_open(self) -> None:
         if not self._open:
             raise ModelError("the stream is finalized; open another one")
-
-    def _wait(self) -> None:
-        """Wait for the device, so that what was timed is done."""
-        if self.model.device.startswith("cuda"):
-            torch.cuda.synchronize(self.model.device)
 
     def _switch(self, text: str) -> None:
         before = self._governing.text
@@ -182,9 +187,8 @@ class WanStream:
             first = cache.sink is not None and chunk.index == cache.sink.index
             sink = cache.sink
             cache.sink = None if first else sink
-            times = self._times_of(chunk)
-            written = self._encode(chunk.latents, text, cache.context(()), times)
-            keys, values = _laid(written, len(chunk.latents))
+            sheet = self._encode(chunk.latents, text, cache.plan(()), self._times_of(chunk))
+            keys, values, _ = sheet.row(0, len(chunk.latents))
             again = replace(chunk, keys=keys, values=values)
             cache.sink = again if first else sink
             cache.local.append(again)
@@ -210,69 +214,69 @@ class WanStream:
     def _tensors(self, frame: MemoryFrame) -> Pair:
         device = self.model.device
         if frame.keys is not None and frame.values is not None:
-            return frame.keys.to(device), frame.values.to(device)
-        alone = [0.0]
-        written = self._encode(frame.latent.to(device).unsqueeze(0), self.model.read(frame.text), None, alone)
-        return torch.cat(written.keys), torch.cat(written.values)
+            return self._there(frame.keys), self._there(frame.values)
+        latent = frame.latent.to(device).unsqueeze(0)
+        keys, values, _ = self._encode(latent, self.model.read(frame.text), Plan([], []), [0.0]).row(0, 1)
+        return keys[:, 0], values[:, 0]
 
-    def _denoise(self, text: TextContext, context: FrameContext | None) -> torch.Tensor:
-        model, spec = self.model, self.model.spec
+    def _there(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a tensor of host memory on the device, without waiting for the copy."""
+        held = tensor.pin_memory() if on_gpu(self.model.device) and not tensor.is_cuda else tensor
+        return held.to(self.model.device, non_blocking=True)
+
+    def _draws(self, index: int) -> torch.Tensor:
+        """Return the noise of a chunk's steps on the device; it may have been drawn ahead."""
+        if self._drawn is not None and self._drawn[0] == index:
+            return self._drawn[1]
+        spec = self.model.spec
         shape = (spec.chunk_frames, spec.latent_channels, spec.latent_height, spec.latent_width)
-        draws = torch.stack([noise(shape, self.seed, self.index, step) for step in range(len(self._sigmas))])
-        draws = draws.to(model.device, non_blocking=True)
-        turn = self._turn(self.cache.current())
-        clean = draws[0]
-        for step, sigma in enumerate(self._sigmas):
-            level = torch.tensor(sigma, dtype=torch.float32)
-            x = mix(clean, draws[step], level) if step else draws[0]
-            velocity = model.net(x.unsqueeze(0), self._timesteps(sigma), text, turn, context)[0]
-            clean = x - sigma * velocity
-        return clean
-
-    def _encode(
-        self, latents: torch.Tensor, text: TextContext, context: FrameContext | None, times: list[float] | None = None
-    ) -> Written:
-        """Run the clean pass over latent frames, by default at the place of the next chunk."""
-        written = Written([], [], [])
-        turn = self._turn(self.cache.current() if times is None else times)
-        timesteps = torch.zeros(1, len(latents), device=self.model.device)
-        self.model.net(latents.unsqueeze(0), timesteps, text, turn, context, written)
-        return written
-
-    def _turn(self, times: list[float]) -> torch.Tensor:
-        return rotation(times, *self.model.grid, self.model.net.config.head_dim, self.model.device)
-
-    def _timesteps(self, sigma: float) -> torch.Tensor:
-        return torch.full((1, self.model.spec.chunk_frames), sigma * TIMESTEPS, device=self.model.device)
-
-    def _finished(self, latents: torch.Tensor, written: Written, pictures: Pictures) -> EvictedChunk:
-        frames = len(latents)
-        keys, values = _laid(written, frames)
-        queries = torch.stack([written.queries[i] for i in self.model.scorer.layers])
-        return EvictedChunk(
-            index=self.index,
-            latents=latents,
-            keys=keys,
-            values=values,
-            queries=queries.squeeze(1).unflatten(1, (frames, -1)),
-            pictures=pictures[self.model.spec.pictures_per_latent - 1 :: self.model.spec.pictures_per_latent],
-            text=self._governing.text or "",
+        return self._there(
+            torch.stack([noise(shape, self.seed, index, step) for step in range(len(self.model.sigmas))])
         )
 
+    def _encode(self, latents: torch.Tensor, text: TextContext, plan: Plan, times: Sequence[float]) -> Sheet:
+        """Run the clean pass over latent frames that stand at ``times`` and attend to a plan."""
+        model = self.model
+        context = model.workspace.lay_out([plan], model.grid)
+        return model.passes.write(latents.unsqueeze(0), [text], model.passes.turn(tuple(times)), context)
+
     def _push(
-        self, finished: EvictedChunk, pictures: Pictures, attended: list[str], seconds: dict[str, float]
+        self,
+        latents: torch.Tensor,
+        written: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+        developed: Callable[[], Pictures],
+        attended: list[str],
+        seconds: dict[str, float],
     ) -> Chunk:
         """Take a chunk into the cache and move on."""
+        finished = EvictedChunk(self.index, latents, *written, NO_PICTURES, self._governing.text or "")
+        self._developed[self.index] = developed
         evicted = self.cache.push(finished)
+        if evicted is not None:
+            every = self.model.spec.pictures_per_latent
+            evicted = replace(evicted, pictures=self._developed.pop(evicted.index)()[every - 1 :: every])
         self._governing.advance()
         self.index = finished.index + 1
-        return Chunk(finished.index, finished.latents, pictures, evicted, attended, seconds)
+        return Chunk(finished.index, latents, developed, evicted, attended, seconds)
 
 
-def _laid(written: Written, frames: int) -> Pair:
-    """Return the keys and values that a clean pass wrote, ``[layers, frames, tokens, heads, head_dim]``."""
-    keys, values = (torch.stack(part).squeeze(1).unflatten(1, (frames, -1)) for part in (written.keys, written.values))
-    return keys, values
+class Together:
+    """Several videos of one model whose chunks are made in one go, each the video that it would be alone.
+
+    A prompt is set on each of ``streams``; nothing else of them is called meanwhile.
+    """
+
+    def __init__(self, streams: Sequence[WanStream]) -> None:
+        """Put opened streams together."""
+        self.streams = tuple(streams)
+
+    def generate(self, memories: Sequence[Sequence[MemoryFrame]] | None = None) -> list[Chunk]:
+        """Make every video's next chunk, in the order of ``streams``; ``memories`` has each one's memory frames.
+
+        Raises:
+            ModelError: see `WanStream.generate`; no stream has moved on.
+        """
+        return make(self.streams, memories if memories is not None else [()] * len(self.streams))
 
 
 def _frames(evicted: EvictedChunk, wanted: dict[Place, int]) -> dict[Place, MemoryFrame]:

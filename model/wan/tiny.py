@@ -86,27 +86,36 @@ class TinyDecoding:
 
     @torch.inference_mode()
     def pictures(self, latents: torch.Tensor) -> torch.Tensor:
-        """Decode the next latent frames ``[frames, 16, h, w]`` to pictures ``[n, 3, height, width]`` in 0..1."""
+        """Decode the next latent frames ``[frames, 16, h, w]`` to pictures ``[n, 3, height, width]`` in 0..1.
+
+        One after the other, which needs a third of the memory; if it fails, it has not happened.
+        """
+        past = dict(self._past)
+        pictures = torch.cat([self._frame(latent, past) for latent in latents.split(1)])
+        pictures = pictures if self.started else pictures[LEAD:]
+        self._past, self.started = past, True
+        return pictures
+
+    def _frame(self, latent: torch.Tensor, past: dict[str, torch.Tensor]) -> torch.Tensor:
         layers = self.codec.decoder
         first = layers["1"]
         assert isinstance(first, nn.Conv2d)
-        x = F.relu(first(torch.tanh(latents.to(first.weight.dtype) / 3) * 3))
+        x = F.relu(first(torch.tanh(latent.to(first.weight.dtype) / 3) * 3))
         for start, _ in STAGES:
             for number in map(str, range(start, start + 3)):
-                x = layers[number](x, self._shifted(number, x))
+                x = layers[number](x, _shifted(number, x, past))
             x = F.interpolate(x, scale_factor=2, mode="nearest")
             x = layers[str(start + 5)](layers[str(start + 4)](x))
         pictures: torch.Tensor = layers[str(LAST)](F.relu(x)).float().clamp(0, 1)
-        pictures = pictures if self.started else pictures[LEAD:]
-        self.started = True
         return pictures
 
-    def _shifted(self, number: str, x: torch.Tensor) -> torch.Tensor:
-        """Return what a block saw one frame earlier, for each frame, and keep the last for the next call."""
-        before = self._past.get(number)
-        before = torch.zeros_like(x[:1]) if before is None else before
-        self._past[number] = x[-1:].clone()
-        return torch.cat((before, x[:-1]))
+
+def _shifted(number: str, x: torch.Tensor, past: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return what a block saw one frame earlier, for each frame, and keep the last for the next call."""
+    before = past.get(number)
+    before = torch.zeros_like(x[:1]) if before is None else before
+    past[number] = x[-1:].clone()
+    return torch.cat((before, x[:-1]))
 
 
 def load_tiny(path: Path, device: str, dtype: torch.dtype) -> TinyDecoder:

@@ -61,14 +61,17 @@ class WanDecoding:
 
     @torch.inference_mode()
     def pictures(self, latents: torch.Tensor) -> torch.Tensor:
-        """Decode the next latent frames ``[frames, 16, h, w]`` to pictures ``[n, 3, height, width]`` in 0..1."""
-        codec = self.codec
+        """Decode the next latent frames ``[frames, 16, h, w]`` to pictures ``[n, 3, height, width]`` in 0..1.
+
+        If it fails, it has not happened.
+        """
+        codec, past = self.codec, list(self._past)
         whole = latents.float().transpose(0, 1).unsqueeze(0) * codec.std + codec.mean
         made = []
-        for frame in whole.to(codec.dtype).split(1, 2):
+        for number, frame in enumerate(whole.to(codec.dtype).split(1, 2), self.frames):
             z = codec.vae.post_quant_conv(frame)
-            made.append(codec.vae.decoder(z, feat_cache=self._past, feat_idx=[0], first_chunk=self.frames == 0))
-            self.frames += 1
+            made.append(codec.vae.decoder(z, feat_cache=past, feat_idx=[0], first_chunk=number == 0))
+        self._past, self.frames = past, self.frames + len(latents)
         pictures = torch.cat(made, 2)[0].transpose(0, 1)
         return pictures.float().clamp(-1, 1) * 0.5 + 0.5
 

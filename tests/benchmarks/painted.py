@@ -136,7 +136,7 @@ class PaintedStream:
         self._local.append(done)
         evicted = self._local.pop(0) if len(self._local) > 2 else None
         self.index += 1
-        return Chunk(done.index, latents, pictures, evicted, [frame.frame_id for frame in memory])
+        return Chunk(done.index, latents, lambda: pictures, evicted, [frame.frame_id for frame in memory])
 
     def finalize(self) -> None:
         self._local.clear()

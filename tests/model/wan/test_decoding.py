@@ -10,7 +10,7 @@ import torch
 from small_wan import vae, write_tiny
 
 from memreel.model.protocol import LoggedChunk
-from memreel.model.wan.decoding import Timeline, as_pictures, decoded
+from memreel.model.wan.decoding import Darkroom, Timeline, as_pictures, decoded
 from memreel.model.wan.tiny import LAST, STAGES, load_tiny
 from memreel.model.wan.vae import Codec, WanVae
 
@@ -93,7 +93,7 @@ def test_a_log_is_decoded_in_any_order_and_each_chunk_once_in_order(codec: Codec
 
     decoding = codec.begin()
     expected = [as_pictures(decoded(decoding, chunk)) for chunk in chunks]
-    timeline = Timeline(codec, log, "cpu")
+    timeline = Timeline(codec, log, Darkroom("cpu"))
     assert all(np.array_equal(timeline.pictures(i), expected[i]) for i in (0, 1, 0, 2))
     assert read == [0, 1, 2]
     taken = timeline.take(3)

@@ -9,6 +9,7 @@ import torch
 from small_wan import settings
 
 from memreel.model import load
+from memreel.model.cache import Plan
 from memreel.model.transformer import TextContext
 from memreel.model.wan.model import WanModel
 from memreel.model.wan.stream import WanStream
@@ -89,12 +90,13 @@ def test_recache_encodes_the_window_again_under_the_new_text_and_leaves_the_sink
     with torch.inference_mode():
         stream.cache.local = []
         text = stream.model.read(TOM)
-        first = stream._encode(before[0].latents, text, stream.cache.context(()))
+        times = stream.cache.current()
+        first = stream._encode(before[0].latents, text, stream.cache.plan(()), times)
         stream.cache.local = [after[0]]
-        second = stream._encode(before[1].latents, text, stream.cache.context(()))
-    for written, chunk in ((first, after[0]), (second, after[1])):
-        assert torch.equal(torch.stack(written.keys)[:, 0], chunk.keys.flatten(1, 2))
-        assert torch.equal(torch.stack(written.values)[:, 0], chunk.values.flatten(1, 2))
+        second = stream._encode(before[1].latents, text, stream.cache.plan(()), times)
+    for sheet, chunk in ((first, after[0]), (second, after[1])):
+        assert torch.equal(sheet.row(0, 3)[0], chunk.keys)
+        assert torch.equal(sheet.row(0, 3)[1], chunk.values)
 
 
 def test_a_sink_that_is_still_in_the_window_is_encoded_again_with_it(folder: Path) -> None:
@@ -105,8 +107,9 @@ def test_a_sink_that_is_still_in_the_window_is_encoded_again_with_it(folder: Pat
     assert stream.cache.sink is not old
     with torch.inference_mode():
         assert old is not None
-        written = stream._encode(old.latents, stream.model.read(TOM), None)
-    assert torch.equal(torch.stack(written.keys)[:, 0], stream.cache.local[0].keys.flatten(1, 2))
+        alone, times = Plan([], []), stream.cache.current()
+        sheet = stream._encode(old.latents, stream.model.read(TOM), alone, times)
+    assert torch.equal(sheet.row(0, 3)[0], stream.cache.local[0].keys)
 
 
 @pytest.mark.parametrize("switch", ["recache", "soft", "hard"])

@@ -1,0 +1,128 @@
+"""Makes the next chunk of one or more videos: few denoising steps, a clean pass, and on to the darkroom.
+
+Videos whose contexts are of one size go through the transformer as one batch, the others after them. Between the first
+and the last operation of a chunk nothing waits for the device: that its latents are finite is asked on the device and
+looked at when the clean pass is over, and pictures are developed beside the next chunk. Either every stream moves on
+or none does. Between steps the clean estimate is noised again with fresh noise (the few-step rule of
+distribution-matching distillation); the last estimate is the chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from memreel.errors import ModelError
+from memreel.model.cache import Plan
+from memreel.model.clock import Mark, mark, reach, seconds
+from memreel.model.protocol import Chunk, MemoryFrame
+from memreel.model.sampler import TIMESTEPS, mix
+from memreel.model.transformer import TextContext
+from memreel.model.wan.passes import Sheet
+from memreel.model.worker import on_model_thread
+
+if TYPE_CHECKING:
+    from memreel.model.wan.model import WanModel
+    from memreel.model.wan.stream import WanStream
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a stream asks for: its next chunk's context, text, place in time and noise ``[steps, frames, c, h, w]``."""
+
+    stream: WanStream
+    attended: list[str]
+    plan: Plan
+    text: TextContext
+    times: tuple[float, ...]
+    draws: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Chunks that were made together: latents ``[batch, frames, c, h, w]``, and the device's word that all is well."""
+
+    orders: list[Order]
+    latents: torch.Tensor
+    finite: torch.Tensor
+    sheet: Sheet
+    marks: tuple[Mark, Mark, Mark, Mark]
+
+
+@on_model_thread
+@torch.inference_mode()
+def make(streams: Sequence[WanStream], memories: Sequence[Sequence[MemoryFrame]]) -> list[Chunk]:
+    """Make each stream's next chunk.
+
+    Args:
+        streams: of one model.
+        memories: the memory frames that each one's chunk attends to.
+
+    Raises:
+        ModelError: a stream has no prompt or is finalized, too many memory frames were given, the device ran out of
+            memory, or latents are not finite. All streams stay where they were.
+    """
+    model, index = streams[0].model, streams[0].index
+    try:
+        began = mark(model.device)
+        groups: dict[tuple[int, tuple[float, ...]], list[Order]] = {}
+        for stream, memory in zip(streams, memories, strict=True):
+            order = stream.order(memory)
+            groups.setdefault((order.plan.frames, order.times), []).append(order)
+        batches: list[Batch] = []
+        for orders in groups.values():
+            batches.append(_made(model, orders, mark(model.device) if batches else began))
+        for stream in streams:
+            stream.draw_ahead()  # while the device works
+        reach(batches[-1].marks[-1])
+        _require_finite(batches)
+        chunks = [chunk for batch in batches for chunk in _finished(batch)]
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"wan: {model.device} is out of memory in chunk {index}; a smaller width and height, "
+            "fewer local frames or codec=tiny need less"
+        ) from error
+    made = {id(stream): chunk for stream, chunk in chunks}
+    return [made[id(stream)] for stream in streams]
+
+
+def _made(model: WanModel, orders: list[Order], began: Mark) -> Batch:
+    context = model.workspace.lay_out([order.plan for order in orders], model.grid)
+    laid = mark(model.device)
+    texts = [order.text for order in orders]
+    turn = model.passes.turn(orders[0].times)
+    draws = torch.stack([order.draws for order in orders], 1)
+    clean = draws[0]
+    for step, sigma in enumerate(model.sigmas):
+        x = mix(clean, draws[step], torch.tensor(sigma, dtype=torch.float32)) if step else draws[0]
+        velocity = model.passes.velocity(x, sigma * TIMESTEPS, texts, turn, context, len(model.sigmas))
+        clean = x - sigma * velocity
+    finite = clean.isfinite().flatten(1).all(1).to("cpu", non_blocking=True)
+    denoised = mark(model.device)
+    sheet = model.passes.write(clean, texts, turn, context)
+    return Batch(orders, clean, finite, sheet, (began, laid, denoised, mark(model.device)))
+
+
+def _require_finite(batches: Sequence[Batch]) -> None:
+    for batch in batches:
+        for order, fine in zip(batch.orders, batch.finite.tolist(), strict=True):
+            if not fine:
+                raise ModelError(
+                    f"wan: chunk {order.stream.index} has latents that are not finite; the weights or the LoRA do not "
+                    "suit each other, or try model.wan.precision=bf16"
+                )
+
+
+def _finished(batch: Batch) -> list[tuple[WanStream, Chunk]]:
+    names = ("context", "denoise", "clean")
+    spent = {
+        name: seconds(*pair) for name, pair in zip(names, zip(batch.marks, batch.marks[1:], strict=False), strict=True)
+    }
+    found = []
+    for row, order in enumerate(batch.orders):
+        written = batch.sheet.row(row, batch.latents.shape[1])
+        found.append((order.stream, order.stream.finish(batch.latents[row], written, order.attended, dict(spent))))
+    return found
