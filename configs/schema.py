@@ -68,8 +68,10 @@ class WanConfig(Section):
         description="eager starts at once; compile fuses the blocks' parts at the first chunks, once a process; graphs "
         "also records passes as CUDA graphs, which frees the host.",
     )
-    attention: Literal["auto", "flash3", "cudnn", "flash", "efficient", "math"] = Field(
-        "auto", description="Attention kernel; auto: the fastest of those that run here, by a short probe."
+    attention: Literal["auto", "flash3", "cudnn", "flash", "efficient", "math", "fp8"] = Field(
+        "auto",
+        description="Attention kernel; auto: the fastest exact one of those that run here, by a short probe. fp8: in "
+        "e4m3, on Hopper, Ada and later.",
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
 """Attention kernels by name, and the choice of the fastest one that this machine has.
 
 Which kernel wins depends on the card, the precision and the number of keys, so it is measured on the shapes that a
-stream will use: a few milliseconds at loading. Every kernel computes the same softmax attention.
+stream will use: a few milliseconds at loading. Every kernel computes the same softmax attention; one that rounds its
+numbers (`ROUNDED`) is taken only by name, and only if here it stays as near as it should.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from memreel.errors import UserError
+from memreel.model.attention8 import attend8
 from memreel.model.transformer import Kernel, attend
 
 TRIES = 5
@@ -44,6 +46,10 @@ KERNELS: dict[str, Kernel] = {
     "math": _sdpa(SDPBackend.MATH),
 }
 """Kernels by the name that ``model.wan.attention`` takes."""
+ROUNDED: dict[str, Kernel] = {"fp8": attend8}
+"""Kernels that are not exact, by name."""
+NEAR = 0.1
+"""Relative error that a rounded kernel may have on random numbers."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +72,14 @@ def choose(name: str, queries: tuple[int, int, int, int], keys: int, device: str
         dtype: of queries, keys and values.
 
     Raises:
-        UserError: the named kernel does not run here; the message has those that do.
+        UserError: the named kernel does not run here, or what it computes is too far off; the message has those that
+            do.
     """
     draw = torch.Generator(device).manual_seed(0)
     q = torch.randn(queries, device=device, dtype=dtype, generator=draw)
     k = torch.randn(queries[0], keys, *queries[2:], device=device, dtype=dtype, generator=draw)
     took: dict[str, float] = {}
-    for each, kernel in KERNELS.items():
+    for each, kernel in (ROUNDED if name in ROUNDED else KERNELS).items():
         if name == "auto" and took and each == "math":
             continue  # it writes the whole table of scores, gigabytes at full size
         if name in ("auto", each) and (found := milliseconds(kernel, q, k, device)) is not None:
@@ -81,7 +88,16 @@ def choose(name: str, queries: tuple[int, int, int, int], keys: int, device: str
         others = [each for each, kernel in KERNELS.items() if milliseconds(kernel, q, k, device) is not None]
         raise UserError(f"model.wan.attention: '{name}' does not run on {device} in {dtype}; try {', '.join(others)}")
     best = min(took, key=lambda each: took[each])
-    return Choice(best, KERNELS[best], took)
+    if best in ROUNDED:
+        _require_near(best, ROUNDED[best], q, k)
+    return Choice(best, {**KERNELS, **ROUNDED}[best], took)
+
+
+def _require_near(name: str, kernel: Kernel, q: torch.Tensor, k: torch.Tensor) -> None:
+    exact = attend(q, k, k).float()
+    error = float((kernel(q, k, k).float() - exact).norm() / exact.norm())
+    if not error < NEAR:
+        raise UserError(f"model.wan.attention: '{name}' is off by {error:.0%} on this device; use auto")
 
 
 def milliseconds(kernel: Kernel, q: torch.Tensor, k: torch.Tensor, device: str) -> float | None:
@@ -96,6 +112,6 @@ def milliseconds(kernel: Kernel, q: torch.Tensor, k: torch.Tensor, device: str) 
             kernel(q, k, k)
             wait()
             runs.append(time.perf_counter() - began)
-    except (RuntimeError, ImportError):
+    except Exception:  # whatever a kernel's library raises where it does not run
         return None
     return min(runs) * 1000

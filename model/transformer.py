@@ -263,7 +263,9 @@ class VideoTransformer(nn.Module):
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.kernel: Kernel = attend
-        """What computes attention where nothing is masked."""
+        """What computes attention to frames."""
+        self.text_kernel: Kernel = attend
+        """What computes attention to texts where nothing is masked."""
         self.pieces: Pieces = Pieces(Block.before, Block.between, Block.after)
         """What runs a block around its two attentions: its methods, or compiled equals of them."""
         self.head = Head(config)
@@ -340,7 +342,7 @@ class VideoTransformer(nn.Module):
                 keys, values = beside(context.keys[i], keys), beside(context.values[i], values)
             x, query = between(block, x, self.kernel(q, keys, values), modulation)
             if text.mask is None:
-                read = self.kernel(query, text.keys[i], text.values[i])
+                read = self.text_kernel(query, text.keys[i], text.values[i])
             else:
                 read = attend(query, text.keys[i], text.values[i], text.mask)
             x = after(block, x, read, modulation)

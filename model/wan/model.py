@@ -16,7 +16,7 @@ import torch
 
 from memreel.configs.schema import WanConfig
 from memreel.errors import ModelError, UserError
-from memreel.model.attention import Choice, choose
+from memreel.model.attention import ROUNDED, Choice, choose
 from memreel.model.cache import Workspace, turn_into
 from memreel.model.fingerprint import fingerprint
 from memreel.model.fp8 import quantise, supported
@@ -30,7 +30,7 @@ from memreel.model.wan.decoding import Darkroom, Timeline
 from memreel.model.wan.files import files_of
 from memreel.model.wan.passes import Passes
 from memreel.model.wan.stream import Together, WanStream
-from memreel.model.wan.text import WanText, load_text, padded
+from memreel.model.wan.text import MAX_TOKENS, WanText, load_text, padded
 from memreel.model.wan.tiny import load_tiny
 from memreel.model.wan.vae import Codec, load_vae
 from memreel.model.worker import on_model_thread
@@ -108,6 +108,8 @@ class WanModel:
         queries = (1, layout.chunk * tokens, net.config.heads, net.config.head_dim)
         chosen = choose(config.attention, queries, attended, self.device, self.dtype)
         net.kernel = chosen.kernel
+        to_text = "auto" if config.attention in ROUNDED else config.attention
+        net.text_kernel = choose(to_text, queries, MAX_TOKENS, self.device, self.dtype).kernel
         if config.speed != "eager":
             net.pieces = Pieces(
                 torch.compile(Block.before, dynamic=False),

@@ -7,7 +7,8 @@ import torch
 
 from memreel.errors import UserError
 from memreel.model import attention
-from memreel.model.attention import KERNELS, choose, milliseconds
+from memreel.model.attention import KERNELS, NEAR, ROUNDED, choose, milliseconds
+from memreel.model.attention8 import BLOCK, attend8
 from memreel.model.transformer import attend
 
 SHAPE = (1, 6, 2, 16)
@@ -37,3 +38,36 @@ def test_a_kernel_that_does_not_run_here_is_refused_with_those_that_do() -> None
         UserError, match=r"model.wan.attention: 'cudnn' does not run on cpu in torch.float32; try .*math"
     ):
         choose("cudnn", SHAPE, 10, "cpu", torch.float32)
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("keys", [BLOCK - 40, BLOCK, 5 * BLOCK + 1])
+def test_attention_in_e4m3_stays_within_six_percent(keys: int) -> None:
+    q, k, v = drawn(1, 150, 2, 64), drawn(1, keys, 2, 64, seed=1), drawn(1, keys, 2, 64, seed=2)
+    exact = attend(q, k, v)
+    error = float((attend8(q, k, v) - exact).norm() / exact.norm())
+    assert 0.005 < error < 0.06
+
+
+def test_blocks_of_keys_and_heads_may_differ_a_hundredfold() -> None:
+    """As values do, which no norm evens out; weights are lifted, so that small blocks do not vanish beside large."""
+    q, k, v = drawn(1, 40, 2, 64), drawn(1, 3 * BLOCK, 2, 64, seed=1), drawn(1, 3 * BLOCK, 2, 64, seed=2)
+    v = v * torch.tensor([0.01, 10.0])[:, None]
+    v[:, BLOCK : 2 * BLOCK] /= 100
+    k[..., 0] = -16.0
+    k[:, BLOCK : 2 * BLOCK, :, 0] = 0.0
+    q[..., 0] = 16.0  # only the block of the smallest values is looked at
+    exact, found = attend(q, k, v), attend8(q, k, v)
+    for head in (slice(0, 64), slice(64, 128)):
+        assert float((found[..., head] - exact[..., head]).norm() / exact[..., head].norm()) < 0.1
+
+
+def test_a_rounded_kernel_is_taken_by_name_alone_and_only_where_it_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose("fp8", SHAPE, 10, "cpu", torch.float32).kernel is attend8
+    assert "fp8" not in choose("auto", SHAPE, 10, "cpu", torch.float32).milliseconds
+    monkeypatch.setitem(ROUNDED, "fp8", lambda q, k, v: attend8(q, k, v) * (1 + 2 * NEAR))
+    with pytest.raises(UserError, match=r"model.wan.attention: 'fp8' is off by 2\d% on this device; use auto"):
+        choose("fp8", SHAPE, 10, "cpu", torch.float32)

@@ -39,6 +39,10 @@ def test_a_chunk_in_e4m3_stays_near_the_bf16_one(folder: Path) -> None:
     assert 0.0005 < float((two_chunks(model) - exact).norm() / exact.norm()) < 0.2
 
 
+def test_a_chunk_with_attention_in_e4m3_stays_near_the_exact_one(folder: Path) -> None:
+    assert 0.0005 < error(folder, attention="fp8") < 0.15
+
+
 def test_compiled_blocks_give_what_plain_ones_give(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced as on a GPU, but run by PyTorch's own operators, so that the test needs no compiler."""
     compiled: list[object] = []
