@@ -27,7 +27,7 @@ from memreel.graph.inbox import lines_after
 from memreel.graph.same import made_by, require_same
 from memreel.graph.session import Session, open_session
 from memreel.graph.state import MemreelInput
-from memreel.model.protocol import Pictures
+from memreel.model.protocol import Chunk, Pictures
 from memreel.output.report import write_report
 from memreel.output.run_folder import RunFolder
 from memreel.script import Script, check_prompts, read_scripts
@@ -38,14 +38,16 @@ PAUSE, GLANCE = 0.25, 0.01
 
 @dataclass(frozen=True)
 class Rendered:
-    """One event of a run, as it stands in its log; with the chunk's pictures if it is a chunk's.
-
-    ``pictures`` is uint8 ``[12, height, width, 3]``.
-    """
+    """One event of a run, as it stands in its log; with the chunk if it is a chunk's."""
 
     video_id: str
     event: dict[str, Any]
-    pictures: Pictures | None
+    chunk: Chunk | None
+
+    @property
+    def pictures(self) -> Pictures | None:
+        """The chunk's pictures, uint8 ``[12, height, width, 3]``; waits for them."""
+        return None if self.chunk is None else self.chunk.pictures
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _rendered(script: Script, folder: RunFolder, config: RunConfig, resume: bool
                 with closing(events):  # type: ignore[type-var]
                     for event in events:
                         session, last = session or open_session(folder.path), event["type"]
-                        yield Rendered(script.video_id, event, _pictures(session, event))
+                        yield Rendered(script.video_id, event, _chunk(session, event))
                 session, going_on = session or open_session(folder.path), True
                 found = graph.get_state(thread)
                 if not found.interrupts:
@@ -210,14 +212,14 @@ def _chunks(scripts: Sequence[Script], out: str | Path, config: RunConfig, resum
     for script in scripts:
         with closing(render(script, out, config, resume=resume)) as events:  # type: ignore[type-var]
             for rendered in events:
-                if rendered.pictures is not None:
-                    yield GeneratedChunk(rendered.video_id, rendered.event, rendered.pictures)
+                if rendered.chunk is not None:
+                    yield GeneratedChunk(rendered.video_id, rendered.event, rendered.chunk.pictures)
 
 
-def _pictures(session: Session | None, event: dict[str, Any]) -> Pictures | None:
-    """Return the pictures of a chunk event: the graph rests while its event is handed out, so they are the newest."""
+def _chunk(session: Session | None, event: dict[str, Any]) -> Chunk | None:
+    """Return the chunk of a chunk event: the graph rests while its event is handed out, so it is the newest."""
     if event.get("type") != "chunk":
         return None
     if session is None or session.chunk is None or session.chunk.index != event["index"]:
         raise StoreError(f"chunk {event['index']} was handed out after its session had ended")
-    return session.chunk.pictures
+    return session.chunk

@@ -4,8 +4,9 @@ It holds the shared model, the stream, the bank, the prompt reader, the run fold
 steps of the work as verbs: each takes the state, does one thing, and returns the state's update. Nodes and tools call
 the same verbs. A session knows nothing of LangGraph; the state is the truth, a session only what cannot stand in it.
 
-What a verb writes is on the disk when it returns, so a state never refers to what could be lost, and a session can be
-restored for any state from the run folder alone (`restore`). What a killed process did after its last state is undone.
+What a verb writes is on the disk when it returns (but for pictures that a device is still at work on, which are made
+again if they are lost), so a state never refers to what could be lost, and a session can be restored for any state from
+the run folder alone (`restore`). What a killed process did after its last state is undone.
 
 Sessions are found by their run folder, one per folder, and keep other processes out of it; `memreel.graph.live` finds
 the one that belongs to a state. As a context manager a session ends when the block fails.
@@ -42,6 +43,7 @@ from memreel.memory.index import Candidate
 from memreel.memory.records import BankState, Entity
 from memreel.model.minilm import sentence_encoder
 from memreel.model.protocol import Chunk, EvictedChunk, VideoModel, place_of
+from memreel.output.behind import Behind
 from memreel.output.growing import GrowingVideo
 from memreel.output.report import write_report
 from memreel.output.run_folder import RunFolder
@@ -80,6 +82,7 @@ class Session:
                 folder = RunFolder.create(folder.path)
             spec = model.spec
             self.writer = GrowingVideo(folder.film, spec.width, spec.height, spec.fps, playlist=config.video.hls)
+            self._behind = Behind(self.writer)
         except BaseException:
             self._held.release()
             raise
@@ -248,7 +251,7 @@ class Session:
                 self.folder, chunk, {**ref, "text": state["text"], "memory": chunk.attended, "places": places}
             )
         with self._watch.timed("encode"):
-            self.writer.add(chunk.pictures)
+            self._behind.add(chunk.developed, late=chunk.late)
         window = [*state["window"], ref]
         evicted = None
         if chunk.evicted is not None:
@@ -310,8 +313,10 @@ class Session:
 
     def finish(self, state: MemreelState) -> MemreelState:
         """Complete the video, the JSON files and the report; log the end. The session is closed then."""
-        folder, pictures = self.folder, self.writer.count
+        folder = self.folder
         with self._watch.timed("encode"):
+            self._behind.settle()
+            pictures = self.writer.count
             self.writer.close(chapters(folder.read_events(), [*self.writer.starts, pictures]))
         with self._watch.timed("save"):
             self.store.settle()
@@ -342,8 +347,8 @@ class Session:
         """Give up: no finished video is made, what there is stays playable; the log says why. Once ended, nothing."""
         if self.closed:
             return
+        self._behind.abort()
         self._release()
-        self.writer.abort()
         event = {"type": "done", "status": status} | ({"error": error} if error else {})
         with contextlib.suppress(MemreelError):  # the disk may be what failed
             self.folder.append_event(event)
@@ -376,6 +381,7 @@ class Session:
 
     def _release(self) -> None:
         self.closed = True
+        self._behind.close()
         self.stream.finalize()
         self.chunk = None
         self._held.release()

@@ -98,9 +98,9 @@ class LiveStream:
         """Yield each chunk as soon as it is finished, until the stream ends."""
         with closing(self.events()) as events:  # type: ignore[type-var]
             for rendered in events:
-                if rendered.pictures is None:
+                if rendered.chunk is None:
                     continue
-                yield GeneratedChunk(rendered.video_id, rendered.event, rendered.pictures)
+                yield GeneratedChunk(rendered.video_id, rendered.event, rendered.chunk.pictures)
 
     def close(self) -> None:
         """Stop the run where it is; call it from the thread that iterates. After the end this does nothing."""

@@ -112,6 +112,11 @@ class Chunk:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
+    def late(self) -> bool:
+        """Whether the pictures may have to be waited for."""
+        return "decode" not in self.seconds
+
+    @property
     def pictures(self) -> Pictures:
         """The chunk's pictures, uint8 ``[n, height, width, 3]``; any thread may ask."""
         return self.developed()
