@@ -1,16 +1,16 @@
 """The frame store: a memory frame's tensors and its picture, by id, in a run folder.
 
 Tensors go to ``<tensors>/<id>.safetensors``, with a checksum, the picture to ``<pictures>/<id>.png``; a file is whole
-or absent. A dropped frame's files stay until it is sure that nobody goes back to a state that lists it. A few frames
-stay in memory, on the CPU, so that what is attended chunk after chunk is not read again. Which frames exist is the
-bank's business: the store only has their contents.
+or absent. A dropped frame's files stay until it is sure that nobody goes back to a state that lists it. The frames used
+last stay in memory, on the CPU, as many as have room, so that what is attended chunk after chunk is not read again.
+Which frames exist is the bank's business: the store only has their contents.
 """
 
 from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,17 +24,19 @@ from memreel.output.durable import read_tensors, write_tensors, write_whole
 
 FIELDS = ("latent", "keys", "values")
 """A frame's tensors; where only the latent was kept, the file has no others."""
+ROOM = {"kv": 1_900_000_000, "latent": 45_000_000}
+"""Bytes of memory for frames that are kept with their keys and values, and for those kept as latents alone."""
 TENSORS, PICTURE = ".safetensors", ".png"
 
 
 class FrameStore:
     """Tensors and pictures of memory frames on disk, the last few also in memory."""
 
-    def __init__(self, tensors: Path, pictures: Path, held: int = 6) -> None:
-        """Use two folders, created at the first `put`; hold at most ``held`` frames in memory."""
+    def __init__(self, tensors: Path, pictures: Path, room: Mapping[str, int] = ROOM) -> None:
+        """Use two folders, created at the first `put`; hold at most so many bytes of each kind of frame in memory."""
         self._tensors = tensors
         self._pictures = pictures
-        self._size = max(0, held)
+        self._room = room
         self._held: OrderedDict[str, MemoryFrame] = OrderedDict()
         self._dropped: set[str] = set()
 
@@ -137,14 +139,25 @@ class FrameStore:
     def _hold(self, frame: MemoryFrame) -> None:
         self._held[frame.frame_id] = frame
         self._held.move_to_end(frame.frame_id)
-        while len(self._held) > self._size:
-            self._held.popitem(last=False)
+        kind = _kind(frame)
+        alike = [name for name, other in self._held.items() if _kind(other) == kind]
+        while self.bytes_held(kind) > self._room[kind]:
+            del self._held[alike.pop(0)]
+
+    def bytes_held(self, kind: str) -> int:
+        """Return the memory that frames of a kind (``kv``, ``latent``) take."""
+        frames = [frame for frame in self._held.values() if _kind(frame) == kind]
+        return sum(part.nbytes for frame in frames for name in FIELDS if (part := getattr(frame, name)) is not None)
 
     def _tensor_path(self, frame_id: str) -> Path:
         return self._tensors / f"{_plain(frame_id)}{TENSORS}"
 
     def _picture_path(self, frame_id: str) -> Path:
         return self._pictures / f"{_plain(frame_id)}{PICTURE}"
+
+
+def _kind(frame: MemoryFrame) -> str:
+    return "latent" if frame.keys is None else "kv"
 
 
 def _plain(frame_id: str) -> str:

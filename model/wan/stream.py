@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 """Keys and values of a chunk or of a memory frame."""
+PINNED = 64_000_000
+"""Bytes of a tensor below which it travels through pinned memory."""
 NO_PICTURES: Pictures = np.empty((0, 0, 0, 3), np.uint8)
 """What a chunk in the window has for stills: they are put in when it leaves, long after they were developed."""
 
@@ -220,9 +222,12 @@ class WanStream:
         return keys[:, 0], values[:, 0]
 
     def _there(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return a tensor of host memory on the device, without waiting for the copy."""
-        held = tensor.pin_memory() if on_gpu(self.model.device) and not tensor.is_cuda else tensor
-        return held.to(self.model.device, non_blocking=True)
+        """Return a tensor on the device, without waiting for the copy unless it is a large one.
+
+        Pinned memory is never given back, so keys and values of the bank, hundreds of megabytes, are not put there.
+        """
+        pinned = on_gpu(self.model.device) and not tensor.is_cuda and tensor.nbytes < PINNED
+        return (tensor.pin_memory() if pinned else tensor).to(self.model.device, non_blocking=True)
 
     def _draws(self, index: int) -> torch.Tensor:
         """Return the noise of a chunk's steps on the device; it may have been drawn ahead."""

@@ -12,14 +12,19 @@ from PIL import Image
 
 from memreel.errors import StoreError
 from memreel.memory.frames import FrameStore
-from memreel.model.protocol import EvictedChunk
+from memreel.model.protocol import EvictedChunk, MemoryFrame
 
 Paint = Callable[..., EvictedChunk]
 
 
+LATENT, KEYS = 5 * 2 * 2 * 4, 2 * 4 * 1 * 2 * 4
+TWO = {"kv": 2 * (LATENT + 2 * KEYS), "latent": 2 * LATENT}
+"""Bytes that two painted frames take."""
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> FrameStore:
-    return FrameStore(tmp_path / "stream" / "memory", tmp_path / "frames", held=2)
+    return FrameStore(tmp_path / "stream" / "memory", tmp_path / "frames", TWO)
 
 
 def reopened(tmp_path: Path) -> FrameStore:
@@ -122,6 +127,29 @@ def test_only_the_newest_few_are_served_without_the_disk(store: FrameStore, tmp_
     assert store.get("p1_c2_f0").index == 1
     with pytest.raises(StoreError, match="p1_c1_f0 is missing"):
         store.get("p1_c1_f0")
+
+
+@pytest.mark.parametrize(("kind", "most", "frames"), [("kv", 2e9, 6), ("latent", 50e6, 112)])
+def test_frames_of_full_size_are_held_within_bounds_however_many_come(
+    tmp_path: Path, kind: str, most: float, frames: int
+) -> None:
+    """Wan 2.1 1.3B at 832x480; the tensors have their sizes and take no memory."""
+    store = FrameStore(tmp_path / "t", tmp_path / "p")
+    with torch.device("meta"):
+        latent, keys = torch.empty(16, 60, 104), torch.empty(30, 1560, 12, 128, dtype=torch.bfloat16)
+    pair = (keys, keys) if kind == "kv" else (None, None)
+    for index in range(300):
+        store._hold(MemoryFrame(f"p1_c{index}_f0", index, 0, latent, *pair))
+        assert store.bytes_held(kind) < most
+    assert [int(name.split("_")[1][1:]) for name in store._held] == list(range(300 - frames, 300))
+
+
+def test_both_kinds_are_held_beside_each_other(store: FrameStore, paint: Paint) -> None:
+    for index in range(4):
+        chunk = paint(index)
+        store.put(chunk.frame(0, f"p1_c{index}_f0"), chunk.pictures[0])
+        store.put(chunk.frame(0, f"p1_c{index}_f1", latent_only=True), chunk.pictures[0])
+    assert {kind: store.bytes_held(kind) for kind in TWO} == TWO
 
 
 @pytest.mark.parametrize("frame_id", ["../secret", "a/b", "", "/etc/passwd"])
