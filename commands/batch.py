@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memreel.commands.making import Job, conclude, make, require_free, require_usable, stoppable
+from memreel.commands.making import Job, conclude, display, make, require_free, require_usable, stoppable
 from memreel.commands.terminal import Config, Json, Seed, Settings, console, one_line, overrides, say
 from memreel.errors import UserError
 
@@ -46,7 +46,7 @@ def batch(
             name = job.script.video_id
             return {"id": name, "status": "interrupted", "path": str(job.out / name), "video_seconds": 0.0}
         try:
-            result = make(job, stop, screen)
+            result = make(job, stop, display(job, screen))
         except UserError as error:  # another process took the folder, say; the others go on
             result = _refused(job.script.video_id, job.out / job.script.video_id, error)
         with told:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memreel.commands.live import make_live
 from memreel.commands.making import Job, make_all, require_usable
 from memreel.commands.terminal import Json, Seed, Settings, console, overrides
 from memreel.errors import UserError
@@ -55,12 +58,19 @@ def fork(
 
 
 def resume(path: Run, json_: Json = False) -> None:
-    """Go on with an unfinished run, a fork's too; a finished one is left as it is."""
+    """Go on with an unfinished run, a fork's too; a finished one is left as it is. Prompts for a live one are typed."""
+    from memreel.graph.history import made_run
+    from memreel.graph.stream import LiveStream
     from memreel.output.run_folder import RunFolder
 
-    job = _job(RunFolder.open(path))
+    folder = RunFolder.open(path)
+    job = _job(folder)
     require_usable(job.config)
-    make_all([job], json_)
+    if not made_run(folder).get("live") or folder.finished():
+        make_all([job], json_)
+        return
+    stream = LiveStream(job.script.prompts, job.out, job.config, video_id=folder.path.name, resume=True)
+    make_live(replace(job, live=stream), stream, json_, listen=sys.stdin.isatty())  # else whoever pushes ends it
 
 
 def history(path: Run) -> None:

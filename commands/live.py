@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-import threading
+import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memreel.commands.making import Job, make_all, require_free, require_usable
+from memreel.commands.making import Job, conclude, display, make, require_free, require_usable, stoppable
 from memreel.commands.terminal import Config, Json, Seed, Settings, console, overrides, say
-from memreel.errors import MemreelError
+from memreel.commands.typed import HELP, typed_prompts
 
 if TYPE_CHECKING:
     from memreel.graph.stream import LiveStream
-
-HELP = (
-    "A line is the next prompt; !LINE takes effect at the next chunk; /show says where the video stands; /end ends it."
-)
 
 
 def live(
@@ -44,9 +40,7 @@ def live(
     require_free(script, out, run_config, force)
     stream = LiveStream(script.prompts, out, run_config, video_id=name, resume=not force)
     require_usable(run_config)
-    say(f"memreel: watch {stream.folder.film.growing} while it grows. {HELP}")
-    threading.Thread(target=_listen, args=(stream,), name="prompts", daemon=True).start()
-    make_all([Job(script, out, run_config, force, stream)], json_)
+    make_live(Job(script, out, run_config, force, stream), stream, json_)
 
 
 def push(
@@ -68,29 +62,15 @@ def push(
         inbox.end(folder)
 
 
-def _listen(stream: LiveStream) -> None:
-    """Push what is typed, line by line; the end of the input ends the stream."""
-    for line in sys.stdin:
-        text = line.strip()
-        try:
-            if text == "/end":
-                break
-            if text == "/show":
-                _show(stream)
-            elif text:
-                stream.push(text.removeprefix("!"), "now" if text.startswith("!") else "next")
-        except MemreelError as error:
-            say(f"memreel: {error}")
-    stream.end()
+def make_live(job: Job, stream: LiveStream, as_json: bool, listen: bool = True) -> None:
+    """Make a live video, of what is typed too if it is to ``listen``; print what became of it and exit with the status.
 
-
-def _show(stream: LiveStream) -> None:
-    from memreel.output.progress import RunProgress
-
-    if not stream.folder.exists():
-        say("memreel: still loading")
-        return
-    screen = console(stderr=True)
-    progress = RunProgress(screen, stream.folder.path.name, None)
-    progress.recall(stream.folder.read_events())
-    screen.print(progress.render())
+    ``job`` is ``stream``'s.
+    """
+    began = time.perf_counter()
+    progress = display(job, console(stderr=True, plain=listen))
+    how = HELP if listen else "Prompts come by memreel push."
+    say(f"memreel: watch {stream.folder.film.growing} while it grows. {how}")
+    with stoppable() as stop, typed_prompts(stream, progress.render) if listen else nullcontext():
+        result = make(job, stop, progress)
+    conclude([result], time.perf_counter() - began, stop, as_json)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from memreel.configs import RunConfig
     from memreel.graph.render import Rendered
     from memreel.graph.stream import LiveStream
+    from memreel.output.progress import RunProgress
     from memreel.script import Script
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -88,7 +89,7 @@ def make_all(jobs: Sequence[Job], as_json: bool) -> None:
     results = []
     with stoppable() as stop:
         for job in jobs:
-            results.append(make(job, stop, console(stderr=True, plain=job.live is not None)))
+            results.append(make(job, stop, display(job, console(stderr=True))))
             if results[-1]["status"] == "interrupted":
                 break
     conclude(results, time.perf_counter() - began, stop, as_json)
@@ -121,15 +122,20 @@ def _print(result: dict[str, Any]) -> None:
         print(f"{result['id']}: {result['status']}; what there is lies in {result['path']}")
 
 
-def make(job: Job, stop: Sequence[int], screen: Console) -> dict[str, Any]:
-    """Make one video; a model's or the disk's failure, or a signal in ``stop``, becomes the result's status."""
+def display(job: Job, screen: Console) -> RunProgress:
+    """Return the display of a job's making."""
     from memreel.output.progress import RunProgress
 
+    return RunProgress(screen, job.script.video_id, None if job.live else len(job.script.prompts))
+
+
+def make(job: Job, stop: Sequence[int], progress: RunProgress) -> dict[str, Any]:
+    """Make one video; a model's or the disk's failure, or a signal in ``stop``, becomes the result's status."""
     script, path = job.script, job.out / job.script.video_id
     result: dict[str, Any] = {"id": script.video_id, "status": "failed", "path": str(path), "video_seconds": 0.0}
     with (
         outcome(result),
-        RunProgress(screen, script.video_id, None if job.live else len(script.prompts)) as progress,
+        progress,
     ):
         from memreel.graph.same import made_by
         from memreel.output.run_folder import RunFolder

@@ -68,7 +68,7 @@ class RunProgress:
         """Take the next event of the run; unknown ones are passed over."""
         match event.get("type"):
             case "run":
-                self._run = event
+                self._begin(event)
             case "prompt":
                 self._prompt_begins(event)
             case "chunk":
@@ -91,7 +91,7 @@ class RunProgress:
         for event in events:
             match event.get("type"):
                 case "run":
-                    self._run = event
+                    self._begin(event)
                 case "prompt":
                     self._enter(event)
                 case "chunk":
@@ -148,6 +148,11 @@ class RunProgress:
             rows.add_row("", Text(f"loading the model … {self._clock() - self._began:.0f} s", style="dim"))
         return Group(head, rows)
 
+    def _begin(self, event: Event) -> None:
+        self._run = event
+        if event.get("live"):
+            self.prompts = None
+
     def _number(self, event: Event) -> str:
         return f"{event['prompt_id']}" + (f"/{self.prompts}" if self.prompts is not None else "")
 
@@ -193,7 +198,7 @@ class RunProgress:
     def _cast(self) -> Text:
         here = {int(e["global_id"]) for e in self._prompt.get("entities", [])}
         text = Text()
-        for global_id, name in sorted(self._names.items()):
+        for global_id, name in sorted(self._names.copy().items()):
             text.append("● ", style=cast_colour(global_id) if global_id in here else "dim")
             text.append(f"{name} #{global_id}   ", style="" if global_id in here else "dim")
         return text

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import json
+import os
+import pty
+import re
+import select
+import struct
 import subprocess
 import sys
+import termios
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,3 +191,66 @@ def test_the_command_makes_a_video_of_what_is_typed(
     assert shown(RunFolder(runs / "film")) == [(MIA, 2), (TOM, 2)]
     assert main(command) == 2
     assert "--force" in capsys.readouterr().err
+
+
+class Terminal:
+    """A command in a child process whose terminal is this test."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.pid, self._terminal = pty.fork()
+        if self.pid == 0:
+            status = 70
+            try:
+                sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+                status = main(arguments)
+            finally:
+                os._exit(status)
+        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        self._seen = ""
+
+    def shows(self, text: str, seconds: float = 60) -> None:
+        """Wait until ``text`` is shown, after what was waited for before; blanks are not drawn, but stepped over."""
+        text, until = text.replace(" ", ""), time.monotonic() + seconds
+        while text not in self._seen:
+            assert time.monotonic() < until, f"no {text!r} in {self._seen!r}"
+            if select.select([self._terminal], [], [], 0.2)[0]:
+                said = os.read(self._terminal, 65536).decode(errors="replace")
+                if "\x1b[6n" in said:  # it asks where the cursor is
+                    self.type("\x1b[1;1R")
+                self._seen += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\s", "", said)
+        self._seen = self._seen[self._seen.index(text) + len(text) :]
+
+    def type(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def status(self) -> int:
+        with contextlib.suppress(OSError):  # the child has closed it
+            while os.read(self._terminal, 65536):
+                pass
+        os.close(self._terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@pytest.mark.usefixtures("small_model")
+def test_on_a_terminal_prompts_are_typed_below_a_display_that_moves(runs: Path) -> None:
+    command = ["live", "--out", str(runs), "--id", "film", "--set", "chunks_per_prompt=2"]
+    terminal = Terminal(*command)
+    terminal.shows("loading the model")
+    terminal.type(f"{MIA}\r")
+    terminal.shows("cast Mia #1")  # the line above
+    terminal.shows("2/? chunks")  # the display below
+    terminal.shows("● Mia #1")
+    terminal.shows("waiting for a prompt")
+    terminal.type("\x03")
+    terminal.shows("stopping after this chunk")
+    assert terminal.status() == 130
+    terminal = Terminal("resume", str(runs / "film"))
+    terminal.shows("waiting for a prompt")
+    terminal.type(f"{TOM}\r")
+    terminal.shows("prompt 2: cast")
+    terminal.shows("prompt 2: done")
+    terminal.shows("4/? chunks")
+    terminal.type("\x04")
+    assert terminal.status() == 0
+    assert shown(RunFolder(runs / "film")) == [(MIA, 2), (TOM, 2)]
+    assert RunFolder(runs / "film").complete()

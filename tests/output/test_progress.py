@@ -56,6 +56,15 @@ def test_the_display_tells_prompt_chunk_cast_memory_rate_and_time_left() -> None
     assert "6/8 chunks · 12.0 pictures/s · 0:02 left" in text
 
 
+def test_a_live_run_that_is_gone_on_with_counts_no_prompts_in_all() -> None:
+    progress = RunProgress(Console(file=io.StringIO()), "live", prompts=1)
+    begun, *rest = events(chunks=6)
+    for event in [{**begun, "live": True}, *rest]:
+        progress.update(event)
+    assert "2  She has a dog." in shown(progress)
+    assert "/1" not in shown(progress)
+
+
 def test_a_new_prompt_shows_what_was_recalled_for_it_and_markup_in_a_prompt_is_text() -> None:
     progress = RunProgress(Console(file=io.StringIO()), "library", prompts=2)
     log = events(chunks=5)
