@@ -23,15 +23,14 @@ from typing import TYPE_CHECKING, Any, get_args
 from memreel.benchmarks.recallbench import account, figures
 from memreel.benchmarks.recallbench.cases import Take, Watcher
 from memreel.benchmarks.recallbench.film import shoot
+from memreel.benchmarks.recallbench.judges import READER, Judge, judge_for
 from memreel.benchmarks.recallbench.scripts import FULL, QUICK, BenchScript, looks, make_script, make_scripts, twin
-from memreel.benchmarks.recallbench.sight import look_at
 from memreel.benchmarks.recallbench.strategies import CONTROLS, TABLE, Variant, variants
 from memreel.configs import load_config
 from memreel.configs.schema import RunConfig
 from memreel.errors import MemreelError, StoreError, UserError
 from memreel.model.minilm import sentence_encoder
 from memreel.model.protocol import VideoModel
-from memreel.world.draw import HEIGHT, WIDTH
 from memreel.world.palette import HeldOut
 
 if TYPE_CHECKING:
@@ -52,28 +51,28 @@ class Plan:
     scripts: int = QUICK
     seed: int = 0
     held_out: HeldOut = "nothing"
+    judge: str = READER
 
     @property
     def key(self) -> dict[str, Any]:
         """Return what a take depends on besides its script and its variant."""
-        return {"config": self.config.model_dump(mode="json"), "seed": self.seed, "held_out": self.held_out}
+        config = self.config.model_dump(mode="json")
+        return {"config": config, "seed": self.seed, "held_out": self.held_out, "judge": self.judge}
 
 
 def make_take(plan: Plan, number: int, variant: Variant, model: VideoModel) -> Take:
     """Render one script under one variant and read it.
 
     Raises:
-        UserError: the model's pictures are not of the drawn world's size, so that the reader cannot read them.
+        UserError: the judge cannot read the model's pictures.
+        ModelError: the judge gave no answer.
     """
     began = time.perf_counter()
-    if (model.spec.width, model.spec.height) != (WIDTH, HEIGHT):
-        raise UserError(
-            f"the video model '{model.name}' makes pictures of {model.spec.width} x {model.spec.height}; the reader "
-            f"of the drawn world needs {WIDTH} x {HEIGHT}"
-        )
+    judge = _judge(plan)
+    judge.check(model.spec)
     embed = sentence_encoder().embed
     script = make_script(number, plan.seed, plan.held_out)
-    watcher = Watcher(script, model.spec, plan.config.chunks_per_prompt)
+    watcher = Watcher(script, model.spec, plan.config.chunks_per_prompt, judge)
     donor, lent = _donor(plan, script, variant), None
     if donor is not None:
         memory = shoot(model, donor, replace(variant, lend=None), plan.config, embed).memory
@@ -82,6 +81,10 @@ def make_take(plan: Plan, number: int, variant: Variant, model: VideoModel) -> T
         lent = {n: memory[n] for n in back}
     film = shoot(model, script, variant, plan.config, embed, watcher, lent)
     return watcher.take(variant.name, film, time.perf_counter() - began, donor if variant.lend == "altered" else None)
+
+
+def _judge(plan: Plan) -> Judge:
+    return judge_for(plan.judge, plan.config.agent)
 
 
 def _donor(plan: Plan, script: BenchScript, variant: Variant) -> BenchScript | None:
@@ -187,7 +190,7 @@ def account_of(plan: Plan, takes: Sequence[Take]) -> dict[str, Any]:
     rows = {v.name: figures.summary(t for t in takes if t.variant == v.name) for v in plan.variants}
     return {
         "strategies": rows,
-        "reader": reader_accuracy(make_scripts(plan.scripts, plan.seed, plan.held_out)),
+        "reader": reader_accuracy(make_scripts(plan.scripts, plan.seed, plan.held_out), _judge(plan)),
         "scripts": plan.scripts,
         "settings": {
             "model": plan.config.model.name,
@@ -196,12 +199,13 @@ def account_of(plan: Plan, takes: Sequence[Take]) -> dict[str, Any]:
             "seed": plan.config.seed,
             "script_seed": plan.seed,
             "held_out": plan.held_out,
+            "judge": plan.judge,
         },
     }
 
 
-def reader_accuracy(scripts: Sequence[BenchScript], seed: int = 0) -> dict[str, figures.Interval]:
-    """Measure the reader on painted truth: one moment of every scene, expected places off by `READER_OFFSET`."""
+def reader_accuracy(scripts: Sequence[BenchScript], judge: Judge, seed: int = 0) -> dict[str, figures.Interval]:
+    """Measure a judge on painted truth: one moment of every scene, expected places off by `READER_OFFSET`."""
     import torch
 
     from memreel.world import palette
@@ -217,7 +221,7 @@ def reader_accuracy(scripts: Sequence[BenchScript], seed: int = 0) -> dict[str, 
             behind = backgrounds()[palette.PLACES.index(scene.place)][None]
             drawn, _ = paint(torch.from_numpy(table(script.story.rows(number, t)))[None], behind)
             picture = (drawn[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-            glance = look_at(picture, script.story, number, t, random.choice((-READER_OFFSET, READER_OFFSET)))
+            glance = judge.look(picture, script.story, number, t, random.choice((-READER_OFFSET, READER_OFFSET)))
             for key, shown in glance.shown.items():
                 truth = looks(script.story.beings[key].look)
                 for name, value in truth.items():
@@ -239,6 +243,7 @@ def command(
     controls: bool = False,
     seed: int = 0,
     held_out: HeldOut = "nothing",
+    judge: str = READER,
     jobs: int = 1,
     as_json: bool = False,
 ) -> None:
@@ -257,7 +262,7 @@ def command(
         raise UserError("the benchmark needs at least one strategy, one script and one job")
     if not any(setting.replace(" ", "").startswith("chunks_per_prompt=") for setting in settings):
         settings = [f"chunks_per_prompt={CHUNKS}", *settings]
-    plan = Plan(load_config(config, settings), tuple(chosen), count, seed, held_out)
+    plan = Plan(load_config(config, settings), tuple(chosen), count, seed, held_out, judge)
     if plan.config.chunks_per_prompt < CHUNKS - 1:
         raise UserError(
             f"chunks_per_prompt={plan.config.chunks_per_prompt}: people need {CHUNKS - 1} chunks to arrive and "
@@ -304,6 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--controls", action="store_true", help="add gold IDs, fewer frames, altered and wrong memory")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scripts")
     parser.add_argument("--held-out", choices=get_args(HeldOut), default="nothing", help="words unseen in training")
+    parser.add_argument("--judge", default=READER, metavar="MODEL", help="a chat model that sees reads the pictures")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--json", action="store_true", help="make the last line of stdout one JSON object")
     args = parser.parse_args(arguments)
@@ -318,6 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             controls=args.controls,
             seed=args.seed,
             held_out=args.held_out,
+            judge=args.judge,
             jobs=args.jobs,
             as_json=args.json,
         )

@@ -26,6 +26,9 @@ def bench_recall(
     controls: Annotated[bool, typer.Option("--controls", help="Add gold IDs, fewer frames, altered memory.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the scripts.")] = 0,
     held_out: Annotated[HeldOut, typer.Option("--held-out", help="Words that training never saw.")] = "nothing",
+    judge: Annotated[
+        str, typer.Option(metavar="MODEL", help="A chat model that sees reads the pictures, whatever their size.")
+    ] = "reader",
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
     json_: Json = False,
 ) -> None:
@@ -42,6 +45,7 @@ def bench_recall(
         controls=controls,
         seed=seed,
         held_out=held_out,
+        judge=judge,
         jobs=jobs,
         as_json=json_,
     )

@@ -73,7 +73,7 @@ class ChatEye:
             return {}
         lines = [f"{number}. {want.name}: {', '.join(want.looks) or want.phrase}" for number, want in wanted.items()]
         question = texts()["compare"].replace("{wanted}", "\n".join(lines)).replace("{story}", story)
-        jpeg = _jpeg(picture)
+        jpeg = as_jpeg(picture)
         if (jpeg, question) in self._kept:
             return self._kept[jpeg, question]
         try:
@@ -92,7 +92,7 @@ class ChatEye:
         Raises:
             NoAnswer: there was no answer that can be used.
         """
-        message = _with_picture(question, jpeg)
+        message = with_picture(question, jpeg)
         return ask_for(self.chat, [message], Look, "look", lambda look: _by_number(look, wanted), self.notes)
 
     def describe(self, picture: Pictures, hint: str) -> tuple[str, tuple[str, ...]]:
@@ -100,7 +100,7 @@ class ChatEye:
         question = texts()["describe"].replace("{hint}", f"Its file is called '{hint}'." if hint else "")
         try:
             described = ask_for(
-                self.chat, [_with_picture(question, _jpeg(picture))], Described, "describe", lambda d: d, self.notes
+                self.chat, [with_picture(question, as_jpeg(picture))], Described, "describe", lambda d: d, self.notes
             )
         except NoAnswer as error:
             self.notes.append(f"{self.name}: {error}; the picture goes by its file's name")
@@ -139,7 +139,8 @@ def _box(told: Sequence[float]) -> tuple[float, float, float, float] | None:
     return told[0], told[1], told[2], told[3]
 
 
-def _with_picture(question: str, jpeg: bytes) -> HumanMessage:
+def with_picture(question: str, jpeg: bytes) -> HumanMessage:
+    """Return a question about a picture as a chat model takes it."""
     uri = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
     content: list[str | dict[str, Any]] = [
         {"type": "text", "text": question},
@@ -148,7 +149,8 @@ def _with_picture(question: str, jpeg: bytes) -> HumanMessage:
     return HumanMessage(content)
 
 
-def _jpeg(picture: Pictures) -> bytes:
+def as_jpeg(picture: Pictures) -> bytes:
+    """Return a picture as a JPEG of at most `LONGEST_SIDE`."""
     image = Image.fromarray(picture)
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

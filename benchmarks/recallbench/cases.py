@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from memreel.benchmarks.recallbench.film import Film
+from memreel.benchmarks.recallbench.judges import Judge, WorldReader
 from memreel.benchmarks.recallbench.scripts import BenchScript, looks
-from memreel.benchmarks.recallbench.sight import Glance, look_at
+from memreel.benchmarks.recallbench.sight import Glance
 from memreel.model.protocol import Chunk, VideoSpec
 from memreel.world import palette
 from memreel.world.draw import WIDTH
@@ -95,7 +96,9 @@ class Take:
 class Watcher:
     """Looks at a film's chunks as they come."""
 
-    def __init__(self, script: BenchScript, spec: VideoSpec, chunks: int) -> None:
+    def __init__(self, script: BenchScript, spec: VideoSpec, chunks: int, judge: Judge | None = None) -> None:
+        """Watch a film of ``script``; ``judge`` reads its pictures, the drawn world's reader if not given."""
+        self._judge = judge or WorldReader()
         self._script, self._story, self._chunks = script, script.story, chunks
         self._seconds, self._fps = spec.chunk_seconds, spec.fps
         self._glances: dict[int, list[Glance]] = {}
@@ -116,7 +119,7 @@ class Watcher:
         self._last = pictures[-1]
         t = chunk_id * self._seconds - 1 / self._fps
         if t >= self._story.settled(prompt_id - 1) or chunk_id == self._chunks:
-            glance = look_at(chunk.pictures[-1], self._story, prompt_id - 1, t)
+            glance = self._judge.look(chunk.pictures[-1], self._story, prompt_id - 1, t)
             self._glances.setdefault(prompt_id, []).append(glance)
 
     def take(self, variant: str, film: Film, seconds: float, donor: BenchScript | None = None) -> Take:

@@ -77,11 +77,28 @@ def look_at(picture: npt.NDArray[np.uint8], story: Story, scene: int, t: float, 
             x, lift = (pose.x + offset, pose.lift) if face is None else (face.x, FACE_HEIGHT - face.y)
             colour = read_colour(pixels, kind, x, lift, holding=True)
             shown[spot.holds] = {"colour": colour} if colour else None
-    everyone = [_attributes(face) for face in faces]
+    return compared(story, shown, people, [_attributes(face) for i, face in enumerate(faces) if i not in paired])
+
+
+def compared(
+    story: Story,
+    shown: dict[int, dict[str, str] | None],
+    people: Sequence[int],
+    others: list[dict[str, str]],
+) -> Glance:
+    """Return a picture as it was read, and what of it is wrong.
+
+    Args:
+        story: how everybody should look.
+        shown: how each expected being looks.
+        people: the people among them, from left to right.
+        others: people beyond the expected ones.
+    """
     expected = {key: looks(story.beings[key].look) for key in people}
+    everyone = [*(shown[key] for key in people), *others]
     return Glance(
         shown,
-        [look for i, look in enumerate(everyone) if i not in paired],
+        others,
         [key for key, look in expected.items() if everyone.count(look) > list(expected.values()).count(look)],
         _swapped([shown[key] for key in people], list(expected.values())),
     )

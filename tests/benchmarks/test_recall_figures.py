@@ -10,6 +10,7 @@ import pytest
 from memreel.benchmarks.recall import reader_accuracy
 from memreel.benchmarks.recallbench.cases import commonest
 from memreel.benchmarks.recallbench.figures import interval
+from memreel.benchmarks.recallbench.judges import WorldReader
 from memreel.benchmarks.recallbench.scripts import make_scripts
 from memreel.benchmarks.recallbench.sight import match
 
@@ -28,7 +29,7 @@ def truth(measured: Measure) -> dict[str, float]:
 
 
 def test_the_reader_is_right_on_painted_truth_although_places_are_off() -> None:
-    accuracy = reader_accuracy(make_scripts(12))
+    accuracy = reader_accuracy(make_scripts(12), WorldReader())
     assert set(accuracy) == {"hair", "top", "hat", "colour", "all", "nobody_else"}
     assert min(value["mean"] for value in accuracy.values()) >= 0.98
 
