@@ -11,16 +11,18 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from memreel.agent.discourse import Open, Referent, is_short_for, read, share_name
+from memreel.agent.discourse import Open, Referent, is_short_for, presence_of, read, share_name
 from memreel.agent.lexicon import Gender, lexicon
 from memreel.agent.matching import GOOD_ENOUGH, Profile, assign, contradict, fit, is_name, profile, profile_of
 from memreel.agent.reading import (
     LONGEST_ATTRIBUTE,
     LONGEST_ENTITY,
+    LONGEST_PLACE,
     MOST_ATTRIBUTES,
     MOST_ENTITIES,
     Candidates,
     ParsedEntity,
+    Presence,
     Reading,
 )
 from memreel.memory.records import BankState, CastMember, Entity, Kind
@@ -81,19 +83,27 @@ class Analyst:
             if same is not None:
                 resolved[id(referent)] = same
             new = referent.newcomer or (same is None and referent.first != "definite")
-            entities.append((referent.position, _parsed(referent.entity, referent.kind, referent.attrs, same, new)))
+            parsed = _parsed(referent.entity, referent.kind, referent.attrs, same, new, referent.presence)
+            entities.append((referent.position, parsed))
         for waiting in sorted(discourse.open, key=lambda w: w.number):
             if waiting.perhaps is not None and not _has_gender(resolved.get(id(waiting.perhaps)), cast):
                 continue  # "they" of one person
             here = sum(entity["kind"] == "character" for _, entity in entities)
             for known in _antecedents(waiting, cast, set(resolved.values()), here):
                 resolved[-1 - len(resolved)] = known.global_id
-                parsed = _parsed(known.member["name"], known.member["kind"], waiting.attrs, known.global_id)
+                parsed = _parsed(
+                    known.member["name"],
+                    known.member["kind"],
+                    waiting.attrs,
+                    known.global_id,
+                    presence=presence_of(waiting.seen),
+                )
                 entities.append((waiting.position, parsed))
         entities.sort(key=lambda item: item[0])
         if len(entities) > MOST_ENTITIES:
             notes.append(f"{len(entities)} entities; the first {MOST_ENTITIES} were kept")
-        return Reading([entity for _, entity in entities[:MOST_ENTITIES]], self.name, notes)
+        kept = [entity for _, entity in entities[:MOST_ENTITIES]]
+        return Reading(kept, self.name, discourse.place[:LONGEST_PLACE], notes)
 
     def match(
         self,
@@ -375,11 +385,14 @@ def _antecedents(waiting: Open, cast: list[Known], taken: set[int], here: int) -
     return sorted(people[: max(0, waiting.number - here)], key=lambda known: known.global_id)
 
 
-def _parsed(entity: str, kind: Kind, attrs: list[str], same: int | None, new: bool = False) -> ParsedEntity:
+def _parsed(
+    entity: str, kind: Kind, attrs: list[str], same: int | None, new: bool = False, presence: Presence = "present"
+) -> ParsedEntity:
     return {
         "entity": entity[:LONGEST_ENTITY],
         "kind": kind,
         "attrs": [attr for attr in attrs if len(attr) <= LONGEST_ATTRIBUTE][:MOST_ATTRIBUTES],
         "same_as": same,
         "new": new,
+        "presence": presence,
     }

@@ -19,10 +19,12 @@ from memreel.agent.llm import NO_SUCH_REQUEST, Chat, Unavailable, json_in, text_
 from memreel.agent.reading import (
     LONGEST_ATTRIBUTE,
     LONGEST_ENTITY,
+    LONGEST_PLACE,
     MOST_ATTRIBUTES,
     MOST_ENTITIES,
     Candidates,
     ParsedEntity,
+    Presence,
     Reading,
 )
 from memreel.agent.texts import filled, texts
@@ -44,11 +46,15 @@ class ReadEntity(BaseModel):
     kind: Literal["character", "object"]
     attrs: list[str] = Field(default_factory=list, description="Visual attributes as short noun phrases.")
     global_id: int | None = Field(None, description="Number of the cast member it is; null if it is new.")
+    presence: Presence = Field(
+        "present", description="Whether it is there, enters, leaves, or is only mentioned and not to be seen."
+    )
 
 
 class Answer(BaseModel):
-    """The characters and objects of the prompt."""
+    """The place of the prompt, and its characters and objects."""
 
+    place: str | None = Field(None, description="Where it plays, in a few words; null if the prompt does not say.")
     entities: list[ReadEntity]
 
 
@@ -71,20 +77,22 @@ class ChatReader:
         """Read the prompt's entities with the chat model, or with the analyst if it cannot."""
         reading = Reading([], self.name)
         try:
-            reading.entities = self._ask(prompt, bank, candidates, reading)
+            reading.place, reading.entities = self._ask(prompt, bank, candidates, reading)
             return reading
         except Unavailable as error:
             reading.notes.append(f"{self.name}: {error}; the analyst read this prompt")
         except _Unusable as error:
             reading.notes.append(f"{self.name}: no usable answer ({error}); the analyst read this prompt")
         second = self._analyst.parse(prompt, bank, candidates)
-        return Reading(second.entities, second.read_by, reading.notes + second.notes, reading.calls)
+        return Reading(second.entities, second.read_by, second.place, reading.notes + second.notes, reading.calls)
 
     def match(self, prompt: str, parsed: list[ParsedEntity], bank: BankState, candidates: Candidates) -> list[Entity]:
         """Give every parsed entity a global ID: the one it was read with, or the next free number."""
         return self._analyst.match(prompt, parsed, bank, candidates)
 
-    def _ask(self, prompt: str, bank: BankState, candidates: Candidates, reading: Reading) -> list[ParsedEntity]:
+    def _ask(
+        self, prompt: str, bank: BankState, candidates: Candidates, reading: Reading
+    ) -> tuple[str, list[ParsedEntity]]:
         """Ask until an answer can be used, or raise."""
         messages = conversation(prompt, bank, candidates)
         deadline = self._asked.deadline()
@@ -122,7 +130,7 @@ def conversation(prompt: str, bank: BankState, candidates: Candidates) -> list[B
     for example in said["examples"]:
         cast = "\n".join(example["cast"]) or said["nobody"]
         messages.append(HumanMessage(_question(example["prompt"], cast, said["no_candidates"], example["previous"])))
-        messages.append(AIMessage(json.dumps({"entities": example["entities"]})))
+        messages.append(AIMessage(json.dumps({"place": example["place"], "entities": example["entities"]})))
     members = [f"{key} {member['kind']} {phrase(member)}" for key, member in bank["cast"].items()]
     previous = bank["prompts"].get(str(max(map(int, bank["prompts"]), default=0)))
     similar = []
@@ -158,8 +166,8 @@ def _question(prompt: str, cast: str, candidates: str, previous: str | None) -> 
     return filled(said["reading"], slots)
 
 
-def usable(reply: AIMessage, bank: BankState) -> list[ParsedEntity]:
-    """Return the entities of a reply.
+def usable(reply: AIMessage, bank: BankState) -> tuple[str, list[ParsedEntity]]:
+    """Return the place and the entities of a reply.
 
     Raises:
         _Unusable: it is no such JSON, or breaks a rule; the message names every fault.
@@ -174,22 +182,26 @@ def usable(reply: AIMessage, bank: BankState) -> list[ParsedEntity]:
         raise _Unusable(str(error)) from None
     if faults := list(_faults(answer, bank)):
         raise _Unusable("; ".join(faults))
-    return [
+    read: list[ParsedEntity] = [
         {
             "entity": entity.entity.strip(),
             "kind": entity.kind,
             "attrs": list(dict.fromkeys(attr.strip() for attr in entity.attrs if attr.strip())),
             "same_as": entity.global_id,
             "new": entity.global_id is None,
+            "presence": entity.presence,
         }
         for entity in answer.entities
     ]
+    return (answer.place or "").strip(), read
 
 
 def _faults(answer: Answer, bank: BankState) -> list[str]:
     faults: list[str] = []
     if len(answer.entities) > MOST_ENTITIES:
         faults.append(f"{len(answer.entities)} entities; give the {MOST_ENTITIES} that matter most")
+    if len(answer.place or "") > LONGEST_PLACE:
+        faults.append(f"place is longer than {LONGEST_PLACE} characters")
     taken: set[int] = set()
     for number, entity in enumerate(answer.entities[: MOST_ENTITIES + 1]):
         place = f"entities[{number}]"

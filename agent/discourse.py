@@ -7,12 +7,14 @@ knows the cast. Nothing here knows of global IDs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
 from memreel.agent.lexicon import Gender, lexicon
-from memreel.agent.mentions import Mention, mentions
+from memreel.agent.mentions import Mention, mentions_and_place
+from memreel.agent.reading import Presence
 from memreel.memory.records import Kind
 
 SINGULAR: dict[str, Gender] = {
@@ -56,6 +58,12 @@ class Referent:
     last: int = 0
     sentence: int = 0
     subject: bool = False
+    seen: list[str] = field(default_factory=list)
+
+    @property
+    def presence(self) -> Presence:
+        """Whether it is there, comes, goes, or is only spoken of."""
+        return presence_of(self.seen)
 
     @property
     def entity(self) -> str:
@@ -91,6 +99,7 @@ class Open:
     number: int
     attrs: list[str] = field(default_factory=list)
     perhaps: Referent | None = None
+    seen: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -99,6 +108,15 @@ class Discourse:
 
     referents: list[Referent]
     open: list[Open]
+    place: str = ""
+
+
+def presence_of(seen: Sequence[str]) -> Presence:
+    """Sum up how somebody's mentions say that they are there ("" for nothing special)."""
+    for move in reversed(seen):
+        if move in ("enters", "leaves"):
+            return "enters" if move == "enters" else "leaves"
+    return "mentioned" if seen and all(how == "mentioned" for how in seen) else "present"
 
 
 @lru_cache(maxsize=256)
@@ -116,7 +134,10 @@ def read(
         genders: names and nouns of the cast that stand for one gender only, with it.
         characters: nouns that stand for characters in this story.
     """
-    return _Story(dict(genders)).tell(mentions(text, known_names, characters))
+    told, place = mentions_and_place(text, known_names, characters)
+    discourse = _Story(dict(genders)).tell(told)
+    discourse.place = place
+    return discourse
 
 
 class _Story:
@@ -177,6 +198,7 @@ class _Story:
             if not any(_covers(known, description) for known in found.descriptions):
                 found.descriptions.append(description)
         self._describe(found, mention.attrs)
+        found.seen.append(mention.presence)
         self.of[mention.position] = found
 
     def _describe(self, referent: Referent, attrs: list[str]) -> None:
@@ -284,6 +306,8 @@ class _Story:
         if isinstance(target, Referent):
             target.last = mention.position
         if target is not None:
+            if not mention.pronoun.startswith(("his", "her", "its")) or mention.presence:
+                target.seen.append(mention.presence)
             self.of[mention.position] = target
         return target
 

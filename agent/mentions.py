@@ -33,6 +33,7 @@ class Mention:
     visual phrases. ``owner`` is the mention a feature belongs to, or ``pronoun`` says it ("her"). ``newcomer``: the
     text says it is another one; ``other``, ``first``: "the other man", "the first man"; ``arriving``: it enters now;
     ``weak``: scenery unless already known; ``bound``: an object pronoun, never its clause's subject ("looks at her");
+    ``presence``: "enters", "leaves", or "mentioned" where it is only spoken of;
     ``dummy``: an "it" that need not stand for anything ("it rains"); ``possessed``: somebody's ("Mia's brother").
     """
 
@@ -59,6 +60,7 @@ class Mention:
     dummy: bool = False
     possessed: bool = False
     owner: Mention | None = None
+    presence: str = ""
 
 
 def mentions(text: str, known_names: Collection[str] = (), characters: Collection[str] = ()) -> list[Mention]:
@@ -69,7 +71,15 @@ def mentions(text: str, known_names: Collection[str] = (), characters: Collectio
         known_names: the names of the cast.
         characters: nouns that stand for characters in this story, whatever else they mean.
     """
-    return _Reader(text, known_names, characters).read()
+    return mentions_and_place(text, known_names, characters)[0]
+
+
+def mentions_and_place(
+    text: str, known_names: Collection[str] = (), characters: Collection[str] = ()
+) -> tuple[list[Mention], str]:
+    """Return the mentions of a text in order, and where it plays ("" if it does not say); see `mentions`."""
+    reader = _Reader(text, known_names, characters)
+    return reader.read(), reader.place()
 
 
 class _Reader:
@@ -90,12 +100,23 @@ class _Reader:
                 continue
             mention = self._mention(i, phrase, skipped)
             if mention is not None:
+                mention.presence = self._presence(phrase, mention)
                 self.mentions[i] = mention
         for i in list(self.mentions):
             if self.mentions[i].role == "feature" and self.mentions[i].owner is None:
                 self._attach(i)
         appositions.join(self.mentions, self.phrases, self.tokens)
         return [self.mentions[i] for i in sorted(self.mentions)]
+
+    def place(self) -> str:
+        """Return the first place that something is said to be in or at: "old library"."""
+        for phrase in self.phrases:
+            where = phrase.governor in PLACE_PREPOSITIONS and phrase.governor != "of"
+            if not where or not phrase.head or phrase.head in self.words.group("parts_of_places"):
+                continue
+            if self.words.noun_class(phrase.compound) == "place":
+                return " ".join([*phrase.modifiers, *phrase.nouns])
+        return ""
 
     # What a phrase is.
 
@@ -205,7 +226,8 @@ class _Reader:
         if listed in ("place", "furniture", "nature", "time"):
             return listed
         acts = any(p.name == phrase.name and self._is_subject(p) for p in self.phrases)
-        if phrase.governor in PLACE_PREPOSITIONS and not acts and not self._is_followed_by_possession(phrase):
+        spoken_of = self._is_thought_of(phrase) or self._is_followed_by_possession(phrase)
+        if phrase.governor in PLACE_PREPOSITIONS and not acts and not spoken_of:
             return "place"
         if not acts and phrase.governor_tag == "PRP" and self.words.noun_class(phrase.name) in ("time", "place"):
             return "place"
@@ -324,6 +346,34 @@ class _Reader:
         ][:1]
         before = self.tokens[phrase.start - 1].lemma if phrase.start else ""
         return any(verb in self.words.group("arriving") for verb in [*near, before])
+
+    def _presence(self, phrase: Phrase, mention: Mention) -> str:
+        """Return whether the phrase comes or goes by its own verb, or is but what somebody thinks or speaks of."""
+        if self._is_thought_of(phrase):
+            return "mentioned"
+        if not mention.subject:
+            return ""
+        for k in range(phrase.end, min(phrase.end + 16, len(self.tokens))):
+            token = self.tokens[k]
+            if token.sentence != phrase.sentence or token.text == ";":
+                break
+            if not token.is_finite or token.tag.startswith(("VB", "VH", "VD")):
+                continue
+            after = next((p for p in self.phrases if p.start == k + 1), None)
+            particle = {t.lower for t in self.tokens[k + 1 : k + 3] if t.tag in ("AVP", "AV0", "PRP")}
+            if token.lemma in self.words.group("leaving"):
+                gone = after is None or not after.head or self.words.noun_class(after.compound) in ("place", "vehicle")
+                return "leaves" if gone else ""
+            if token.lemma in self.words.group("moving"):
+                return "leaves" if particle & {"away", "off"} else "enters" if particle & {"in", "into"} else ""
+            return "enters" if token.lemma in self.words.group("entering") else ""
+        return ""
+
+    def _is_thought_of(self, phrase: Phrase) -> bool:
+        """Tell whether a phrase is what somebody thinks or speaks of: "dreams of Tom", "remembers her"."""
+        before = self.tokens[phrase.start - 2].lemma if phrase.start > 1 else ""
+        of_it = phrase.governor in ("about", "of") and before in self.words.group("thinking")
+        return of_it or self._lemma_before(phrase) in ("remember", "miss")
 
     def _is_weak(self, i: int, phrase: Phrase, mention: Mention) -> bool:
         if mention.role == "character":

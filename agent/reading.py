@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, NotRequired, Protocol
 
 from typing_extensions import TypedDict
 
@@ -39,16 +39,21 @@ Candidates = Callable[[Sequence[str]], Sequence[Sequence[Likeness]]]
 
 LONGEST_ENTITY = 80
 LONGEST_ATTRIBUTE = 60
+LONGEST_PLACE = 80
 MOST_ATTRIBUTES = 12
 MOST_ENTITIES = 24
 """Limits in characters and items; a reader cuts or drops what is beyond them."""
+
+
+Presence = Literal["present", "enters", "leaves", "mentioned"]
+"""How somebody is in a prompt's picture; who is only ``mentioned`` ("he thinks of Mia") is not to be seen in it."""
 
 
 class ParsedEntity(TypedDict):
     """An entity as read from one prompt, before it has a global ID.
 
     ``same_as``: the cast ID that the reader is sure of. ``new``: the text says that it is somebody else ("another
-    man"). With neither, matching decides.
+    man"). With neither, matching decides. ``presence`` is "present" where it is left out.
     """
 
     entity: str
@@ -56,6 +61,16 @@ class ParsedEntity(TypedDict):
     attrs: list[str]
     same_as: int | None
     new: bool
+    presence: NotRequired[Presence]
+
+
+class Scene(TypedDict):
+    """Where a prompt plays and who comes, goes or is only spoken of, by global ID; what is not told is left out."""
+
+    place: NotRequired[str]
+    enters: NotRequired[list[int]]
+    leaves: NotRequired[list[int]]
+    mentioned: NotRequired[list[int]]
 
 
 class ChatCall(TypedDict):
@@ -72,15 +87,27 @@ class ChatCall(TypedDict):
 class Reading:
     """A prompt as read.
 
-    ``entities`` are in order of first mention. ``read_by`` is the reader itself, or "analyst" where it stood in;
-    ``notes`` say what a record should keep: retries, who stood in for whom, what was left out. ``calls`` are the chat
-    requests made. None of them ever carries a secret.
+    ``entities`` are in order of first mention; ``place`` is where it plays, if it says so. ``read_by`` is the reader
+    itself, or "analyst" where it stood in; ``notes`` say what a record should keep: retries, who stood in for whom,
+    what was left out. ``calls`` are the chat requests made. None of them ever carries a secret.
     """
 
     entities: list[ParsedEntity]
     read_by: str
+    place: str = ""
     notes: list[str] = field(default_factory=list)
     calls: list[ChatCall] = field(default_factory=list)
+
+
+def scene(place: str, parsed: Sequence[ParsedEntity], entities: Sequence[Entity]) -> Scene:
+    """Return the scene of a prompt from its parsed entities and the same ones with IDs, in the same order."""
+    told: Scene = {"place": place} if place else {}
+    present = [entity.get("presence", "present") for entity in parsed]
+    if len(present) == len(entities):  # else somebody edited them
+        for key in ("enters", "leaves", "mentioned"):
+            if ids := [entity["global_id"] for entity, how in zip(entities, present, strict=True) if how == key]:
+                told[key] = ids
+    return told
 
 
 class PromptReader(Protocol):

@@ -13,7 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from memreel.agent.enrich import enrich
-from memreel.agent.reading import prompt_reader
+from memreel.agent.reading import Scene, prompt_reader, scene
 from memreel.configs import load_config
 from memreel.configs.schema import RunConfig
 from memreel.memory.cast import phrase_rows, register
@@ -37,6 +37,7 @@ class ReadPrompt(TypedDict):
     prompt_id: int
     text: str
     entities: list[Entity]
+    scene: Scene
     reader: str
     notes: list[str]
 
@@ -78,12 +79,15 @@ def build_reading_graph(
             reading = reader.parse(prompt, bank, candidates)
             entities = reader.match(prompt, reading.entities, bank, candidates)
             bank = register(bank, number, prompt, entities)
-            text = enrich(prompt, entities, bank["cast"]) if settings.prompt.enrich else prompt
+            told = scene(reading.place, reading.entities, entities)
+            seen = [entity for entity in entities if entity["global_id"] not in told.get("mentioned", [])]
+            text = enrich(prompt, seen, bank["cast"]) if settings.prompt.enrich else prompt
             read.append(
                 {
                     "prompt_id": number,
                     "text": text,
                     "entities": entities,
+                    "scene": told,
                     "reader": reading.read_by,
                     "notes": reading.notes,
                 }

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from memreel.agent.reading import PromptReader
+from memreel.agent.reading import PromptReader, Scene, scene
 from memreel.agent.texts import texts
 from memreel.configs.schema import RunConfig
 from memreel.graph.same import made_with
@@ -57,6 +57,11 @@ def run_event(
     }
 
 
+def scene_of(state: MemreelState) -> Scene:
+    """Return where the current prompt plays and who enters, leaves or is only mentioned."""
+    return scene(state["reading"].get("place", ""), state["parsed"], state["entities"])
+
+
 def prompt_event(state: MemreelState) -> Event:
     """Return the event, without its timings, of a prompt that has been read and been given its memory."""
     reading = state["reading"]
@@ -67,6 +72,7 @@ def prompt_event(state: MemreelState) -> Event:
         "text": state["text"],
         "entities": state["entities"],
         "memory": state["bank"]["memory"],
+        "scene": scene_of(state),
         "reader": reading["by"],
         "read_in": reading["seconds"],
         "waited": reading["waited"],

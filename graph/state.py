@@ -31,6 +31,7 @@ class ReadingRecord(TypedDict):
     by: str
     seconds: float
     waited: float
+    place: NotRequired[str]
     notes: list[str]
     calls: list[ChatCall]
 

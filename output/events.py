@@ -7,7 +7,7 @@ they are kept.
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from memreel.agent.reading import ChatCall
+from memreel.agent.reading import ChatCall, Scene
 from memreel.memory.records import Entity
 
 
@@ -44,7 +44,8 @@ class PromptEvent(TypedDict):
 
     ``prompt`` is the user's text, ``text`` the enriched one. ``reader`` is who read it, in ``read_in`` seconds, of
     which the video had to wait for ``waited``: a prompt that is known in time is read while the one before it renders.
-    ``notes`` say what went otherwise than usual, ``calls`` what chat requests cost.
+    ``scene`` is where it plays and who comes, goes or is only mentioned. ``notes`` say what went otherwise than usual,
+    ``calls`` what chat requests cost.
     """
 
     type: Literal["prompt"]
@@ -52,6 +53,7 @@ class PromptEvent(TypedDict):
     prompt: str
     text: str
     entities: list[Entity]
+    scene: Scene
     memory: list[str]
     reader: str
     read_in: float

@@ -48,7 +48,33 @@ class PromptPart:
     mentions: list[Mention]
     memory: list[str]
     reader: str
+    place: str = ""
+    moves: dict[int, str] = field(default_factory=dict)
+    """Who enters, leaves or is only mentioned, by global ID."""
+    notes: list[str] = field(default_factory=list)
     chunks: list[ChunkRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LookRecord:
+    """An entity was looked at in a memory frame: what was seen (``None``: nothing), how well the frame shows it."""
+
+    global_id: int
+    frame_id: str
+    by: str
+    attrs: list[str] | None
+    score: float | None
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A step of the director: its tool calls with what came of them, remarks, and what is spent by then."""
+
+    prompt_id: int
+    tools: list[dict[str, str]]
+    notes: list[str]
+    spent: dict[str, float]
 
 
 @dataclass
@@ -97,6 +123,8 @@ class RunRecord:
     frames: dict[str, FrameRecord]
     memory: list[str]
     finished: bool
+    looks: list[LookRecord] = field(default_factory=list)
+    steps: list[StepRecord] = field(default_factory=list)
 
     def fact(self, *path: str) -> Any:
         """Return one of the run's facts by its keys, or ``None``."""
@@ -119,6 +147,7 @@ def read_record(folder: RunFolder) -> RunRecord:
     """
     prompts: list[PromptPart] = []
     chunks: list[ChunkRecord] = []
+    looks, steps = list[LookRecord](), list[StepRecord]()
     finished = False
     run: dict[str, Any] = {}
     for event in folder.read_events():
@@ -135,6 +164,10 @@ def read_record(folder: RunFolder) -> RunRecord:
                 chunks.append(chunk)
                 if prompts:
                     prompts[-1].chunks.append(chunk)
+            case "check":
+                looks.append(_look(event))
+            case "director":
+                steps.append(_step(event, prompts[-1].prompt_id if prompts else 0))
             case "done":
                 finished = event["status"] == "done"
     run = run | (folder.read_json(folder.run) if folder.run.is_file() else {})
@@ -149,10 +182,13 @@ def read_record(folder: RunFolder) -> RunRecord:
         frames=_frames(bank.get("frame_archive", {}), chunks),
         memory=memory,
         finished=finished,
+        looks=looks,
+        steps=steps,
     )
 
 
 def _prompt(event: Mapping[str, Any]) -> PromptPart:
+    scene = event.get("scene", {})
     return PromptPart(
         prompt_id=int(event["prompt_id"]),
         prompt=str(event["prompt"]),
@@ -163,6 +199,29 @@ def _prompt(event: Mapping[str, Any]) -> PromptPart:
         ],
         memory=list(event.get("memory", [])),
         reader=str(event.get("reader", "")),
+        place=str(scene.get("place", "")),
+        moves={int(i): how for how in ("enters", "leaves", "mentioned") for i in scene.get(how, [])},
+        notes=[str(note) for note in event.get("notes", [])],
+    )
+
+
+def _look(event: Mapping[str, Any]) -> LookRecord:
+    return LookRecord(
+        global_id=int(event["global_id"]),
+        frame_id=str(event["frame"]),
+        by=str(event["by"]),
+        attrs=None if event["attrs"] is None else [str(attr) for attr in event["attrs"]],
+        score=None if event["score"] is None else float(event["score"]),
+        notes=[str(note) for note in event["notes"]],
+    )
+
+
+def _step(event: Mapping[str, Any], prompt_id: int) -> StepRecord:
+    return StepRecord(
+        prompt_id=prompt_id,
+        tools=[{str(key): str(value) for key, value in tool.items()} for tool in event.get("tools", [])],
+        notes=[str(note) for note in event.get("notes", [])],
+        spent={str(key): float(value) for key, value in event.get("spent", {}).items()},
     )
 
 

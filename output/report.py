@@ -25,6 +25,7 @@ STAGES = ("denoise", "clean", "bank", "decode", "encode")
 """The stages of a chunk in the order they are stacked; others that the log has follow."""
 HUES = (255, 25, 150, 310, 75, 195, 350, 115, 280, 50, 225, 170)
 """Cast colours by global ID (OKLCH hue angles), neighbours far apart; after the last they repeat."""
+MOVES = {"enters": "enters", "leaves": "leaves", "mentioned": "only mentioned"}
 CHUNK_PICTURES, FPS = 12, 16
 """The stream's unit of generation, used where there is no video yet to measure."""
 
@@ -74,6 +75,7 @@ def page(record: RunRecord, pictures: RunPictures) -> dict[str, Any]:
         "lanes": [lane(global_id, record, count) for global_id in record.cast],
         "columns": columns(record, count),
         "cast": [card(global_id, record, frame_class) for global_id in record.cast],
+        "direction": direction(record),
         "timing": timing(record.chunks, chunk_seconds),
         "data": {
             "seconds": chunk_seconds,
@@ -131,9 +133,12 @@ def prompt_view(part: PromptPart, record: RunRecord, frame_class: dict[str, str]
                 "name": record.cast[mention.global_id].name,
                 "hue": hue(mention.global_id),
                 "new": record.cast[mention.global_id].prompt_ids[:1] == [part.prompt_id],
+                "moves": MOVES.get(part.moves.get(mention.global_id, ""), ""),
             }
             for mention in part.mentions
         ],
+        "place": part.place,
+        "notes": part.notes,
         "recalled": [{"id": name, "cls": frame_class.get(name, "")} for name in part.memory],
         "chunks": [
             {
@@ -144,6 +149,19 @@ def prompt_view(part: PromptPart, record: RunRecord, frame_class: dict[str, str]
             for chunk in part.chunks
         ],
     }
+
+
+def direction(record: RunRecord) -> list[dict[str, Any]]:
+    """Return the director's steps: the tools it called and what they refused, remarks, and what was spent by then."""
+    return [
+        {
+            "prompt": step.prompt_id,
+            "tools": [{"name": tool.get("name", ""), "error": tool.get("error", "")} for tool in step.tools],
+            "notes": step.notes,
+            "spent": ", ".join(f"{value:g} {key}" for key, value in step.spent.items()),
+        }
+        for step in record.steps
+    ]
 
 
 def coloured(text: str, mentions: Sequence[Mention]) -> list[tuple[str, int | None]]:
@@ -242,6 +260,7 @@ def card(global_id: int, record: RunRecord, frame_class: dict[str, str]) -> dict
         "hue": hue(global_id),
         "attrs": member.attrs,
         "also": [name for name in member.entities if name.casefold() != member.name.casefold()],
+        "looks": [look for look in record.looks if look.global_id == global_id],
         "appearances": [{"id": part.prompt_id, "worded": worded.get(part.prompt_id)} for part in record.prompts],
         "frames": [
             {

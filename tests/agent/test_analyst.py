@@ -303,3 +303,27 @@ def test_what_somebody_is_said_to_be_is_nobody_new() -> None:
     assert [name for name, _ in ids("The scarecrow remains the silent host.")[0]] == ["scarecrow"]
     assert [name for name, _ in ids("A cat follows the farmer, a silent companion.")[0]] == ["cat", "farmer"]
     assert [name for name, _ in ids("The child doesn't wake.")[0]] == ["child"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("Mia enters the old library.", {"Mia": "enters"}),
+        ("Mia waits in the library while Tom walks away.", {"Mia": "present", "Tom": "leaves"}),
+        ("Mia leaves the letter on the table.", {"Mia": "present", "letter": "present"}),
+        ("Mia dreams of Tom.", {"Mia": "present", "Tom": "mentioned"}),
+        ("Mia remembers Tom. Then Tom comes in.", {"Mia": "present", "Tom": "enters"}),
+    ],
+)
+def test_it_is_told_who_comes_goes_or_is_only_mentioned(prompt: str, told: dict[str, str]) -> None:
+    bank = empty_bank()
+    parsed = Analyst().parse(prompt, bank, candidates_of(bank)).entities
+    assert {entity["entity"]: entity["presence"] for entity in parsed} == told
+
+
+def test_the_place_is_told() -> None:
+    bank = empty_bank()
+    places = [
+        Analyst().parse(text, bank, candidates_of(bank)).place for text in ("Mia sits in the old library.", "Mia.")
+    ]
+    assert places == ["old library", ""]

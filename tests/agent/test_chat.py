@@ -16,7 +16,7 @@ from chat_server import Drop, Hang, Status, Text, Tool, entities, serve
 
 from memreel.agent.chat import CORRECTIONS, ChatReader
 from memreel.agent.llm import Chat
-from memreel.agent.reading import Candidates, Reading, prompt_reader
+from memreel.agent.reading import Candidates, Reading, prompt_reader, scene
 from memreel.benchmarks.cast import candidates_of
 from memreel.configs.schema import AgentConfig
 from memreel.errors import UserError
@@ -244,3 +244,15 @@ def test_the_environment_names_model_and_address(monkeypatch: pytest.MonkeyPatch
 def test_without_a_model_the_analyst_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MEMREEL_LLM_MODEL", raising=False)
     assert prompt_reader(AgentConfig()).name == "analyst"
+
+
+def test_the_place_and_who_comes_goes_or_is_only_mentioned_are_read() -> None:
+    answer = {"place": "old library", "entities": [{**MIA, "presence": "leaves"}]}
+    long = {**answer, "place": "x" * 200}
+    with serve(Tool(json.dumps(long)), Tool(json.dumps(answer))) as server:
+        reader = reader_at(server.base_url)
+        found = read(reader, "Mia leaves the old library.", empty_bank())
+    last = reader.last
+    assert scene(last.place, last.entities, found) == {"place": "old library", "leaves": [1]}
+    assert "place is longer than" in last.notes[0]
+    assert server.requests[0]["tools"][0]["function"]["parameters"]["properties"].keys() == {"place", "entities"}

@@ -135,6 +135,32 @@ def test_names_and_prompts_cannot_become_markup(tmp_path: Path) -> None:
     assert evil in page.text
 
 
+def test_the_report_shows_scenes_notes_looks_and_the_directors_steps(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "video")
+    entities = [{"entity": "Mia", "kind": "character", "attrs": ["red hair"], "global_id": 1}]
+    folder.append_event(
+        {"type": "prompt", "prompt_id": 1, "prompt": "Mia comes in.", "text": "Mia comes in.", "memory": [],
+         "entities": entities, "scene": {"place": "old library", "enters": [1]}, "reader": "analyst",
+         "notes": ["m: timeout; the analyst read this prompt"], "seconds": {}}
+    )  # fmt: skip
+    folder.append_event(
+        {"type": "check", "global_id": 1, "frame": "p1_c2_f0", "by": "a model that sees", "attrs": ["blond hair"],
+         "score": 0.75, "notes": [], "calls": []}
+    )  # fmt: skip
+    folder.append_event(
+        {"type": "director",
+         "tools": [{"name": "rewind", "error": "there is nothing to forget"}, {"name": "next_prompt"}],
+         "notes": ["the budget is spent"], "spent": {"calls": 3, "chunks": 2, "seconds": 0.5}}
+    )  # fmt: skip
+    text = Page(write_report(folder).read_text()).text
+    for shown in (
+        "enters", "in: old library", "m: timeout; the analyst read this prompt",
+        "by a model that sees: blond hair; shows it 0.75",
+        "refused: there is nothing to forget", "next_prompt", "the budget is spent", "3 calls, 2 chunks, 0.5 seconds",
+    ):  # fmt: skip
+        assert shown in text
+
+
 def test_a_run_that_has_not_ended_gets_a_report_that_says_so(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "video")
     assert "not ended" in Page(write_report(folder).read_text()).text
