@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memreel.memory.ranking import SINK_INDEX, Taste, belongs, compete, prompt_ids, relevance, showing
+from memreel.memory.ranking import SINK_INDEX, Taste, belongs, compete, prompt_ids, relevance, showing, worth
 from memreel.memory.records import BankState, Frame
 
 
@@ -44,10 +44,11 @@ class Retrieval:
 
 
 def by_identity(request: Request) -> list[str]:
-    """Frames of the prompt's global IDs: by the share of them covered, then by worth, everyone before anyone twice.
+    """Frames of the prompt's global IDs, everyone before anyone twice.
 
-    Each pick is the frame that covers most of the entities still open; once no frame covers another one, all are open
-    again. If no frame shows any of them, the most similar earlier prompt stands in.
+    While there are slots for all entities, each gets the frame that is worth most for it alone: one that seems to show
+    two may show only one of two look-alikes. In a crowd, with fewer slots than entities, the frame that covers most of
+    those still open comes first. If no frame shows any of them, the most similar earlier prompt stands in.
     """
     bank, taste = request.bank, request.taste
     ids = set(prompt_ids(bank, request.prompt_id))
@@ -60,10 +61,20 @@ def by_identity(request: Request) -> list[str]:
     while pool and len(chosen) < request.slots:
         if not any(still_open.intersection(frame["associated_entities"]) for frame in pool):
             still_open = set(ids)
-        best = max(pool, key=lambda frame: _rank(bank, frame, still_open, taste))
+        if len(ids) > request.slots:
+            best = max(pool, key=lambda frame: _rank(bank, frame, still_open, taste))
+            still_open = still_open.difference(best["associated_entities"])
+        else:
+            pairs = [
+                (worth(bank, frame, one, taste), frame["index"], i, one)
+                for i, frame in enumerate(pool)
+                for one in still_open
+            ]
+            _, _, place, served = max(pairs)
+            best = pool[place]
+            still_open.remove(served)
         pool.remove(best)
         chosen.append(best["frame_id"])
-        still_open = still_open.difference(best["associated_entities"])
     return chosen
 
 

@@ -22,15 +22,26 @@ def test_every_configurable_strategy_exists() -> None:
     assert set(RETRIEVALS) == set(get_args(schema.Retrieval))
 
 
-def test_the_frame_that_covers_most_of_the_prompt_comes_first_then_the_better_score(film: MakeFilm) -> None:
+def test_each_gets_its_own_best_frame_though_another_seems_to_show_both(film: MakeFilm) -> None:
     shoot = film()
     shoot.begin("Mia and Tom talk.", shoot.MIA, shoot.TOM)
     shoot.evict(5, 1, Mia=0.9)
-    shoot.evict(6, 2, Mia=0.3, Tom=0.3)
+    shoot.evict(6, 2, Mia=0.6, Tom=0.6)
     shoot.evict(7, 3, Tom=0.7)
-    shoot.evict(8, 4, Mia=0.6)
+    shoot.evict(8, 4, Mia=0.3)
     memory = shoot.begin("Mia and Tom again.", shoot.MIA, shoot.TOM)
-    assert memory == ["p1_c2_f0", "p1_c1_f0", "p1_c3_f0"]
+    assert memory == ["p1_c1_f0", "p1_c3_f0", "p1_c2_f0"]
+
+
+def test_in_a_crowd_the_frame_that_covers_most_comes_first_then_the_better_score(film: MakeFilm) -> None:
+    shoot = film(slots=2)
+    shoot.begin("Mia, Tom and Ava talk.", shoot.MIA, shoot.TOM, shoot.AVA)
+    shoot.evict(5, 1, Mia=0.9)
+    shoot.evict(6, 2, Mia=0.3, Tom=0.3)
+    shoot.evict(7, 3, Ava=0.7)
+    shoot.evict(8, 4, Mia=0.6)
+    memory = shoot.begin("Mia, Tom and Ava again.", shoot.MIA, shoot.TOM, shoot.AVA)
+    assert memory == ["p1_c2_f0", "p1_c3_f0"]
 
 
 def test_everyone_is_covered_before_anyone_twice(film: MakeFilm) -> None:
