@@ -8,7 +8,6 @@ Which frames exist is the bank's business: the store only has their contents.
 
 from __future__ import annotations
 
-import io
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -21,6 +20,7 @@ from PIL import Image
 from memreel.errors import StoreError
 from memreel.model.protocol import MemoryFrame
 from memreel.output.durable import read_tensors, write_tensors, write_whole
+from memreel.output.png import png
 
 FIELDS = ("latent", "keys", "values")
 """A frame's tensors; where only the latent was kept, the file has no others."""
@@ -52,19 +52,17 @@ class FrameStore:
         tensors = {name: value for name in FIELDS if (value := getattr(frame, name)) is not None}
         tensors = {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
         frame = replace(frame, **tensors)
-        path, png = self._tensor_path(frame.frame_id), self._picture_path(frame.frame_id)
+        path, shown = self._tensor_path(frame.frame_id), self._picture_path(frame.frame_id)
         place = {"frame_id": frame.frame_id, "index": frame.index, "frame": frame.frame, "text": frame.text}
-        image = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(picture)).save(image, format="PNG")
         try:
             write_tensors(path, tensors, place)
-            png.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(png, image.getvalue())
+            shown.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(shown, png(picture))
         except OSError as error:
-            raise StoreError(f"cannot write {png}: {error.strerror or error}") from error
+            raise StoreError(f"cannot write {shown}: {error.strerror or error}") from error
         self._dropped.discard(frame.frame_id)
         self._hold(frame)
-        return f"{self._pictures.name}/{png.name}"
+        return f"{self._pictures.name}/{shown.name}"
 
     def get(self, frame_id: str) -> MemoryFrame:
         """Return a frame, its tensors on the CPU and bit for bit what was put.

@@ -35,7 +35,7 @@ def rotation(
     Returns:
         ``[2, frames * height * width, head_dim / 2]``, float32.
     """
-    t = torch.as_tensor(times, dtype=torch.float64, device=device)
+    t = torch.as_tensor(times, dtype=torch.float64).to(device, non_blocking=True)  # nothing waits for the device
     rows, columns = (torch.arange(size, dtype=torch.float64, device=device) for size in (height, width))
     grids = torch.meshgrid(t, rows, columns, indexing="ij")
     parts = []
