@@ -9,7 +9,8 @@ distribution-matching distillation); the last estimate is the chunk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,22 @@ class Batch:
     marks: tuple[Mark, Mark, Mark, Mark]
 
 
+@contextmanager
+def within_memory(device: str, doing: str) -> Iterator[None]:
+    """Say what to do where a device's memory is not enough for what is done here.
+
+    Raises:
+        ModelError: it was not.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"wan: {device} is out of memory {doing}; a smaller width and height, fewer local frames or codec=tiny "
+            "need less"
+        ) from error
+
+
 @on_model_thread
 @torch.inference_mode()
 def make(streams: Sequence[WanStream], memories: Sequence[Sequence[MemoryFrame]]) -> list[Chunk]:
@@ -65,8 +82,8 @@ def make(streams: Sequence[WanStream], memories: Sequence[Sequence[MemoryFrame]]
         ModelError: a stream has no prompt or is finalized, too many memory frames were given, the device ran out of
             memory, or latents are not finite. All streams stay where they were.
     """
-    model, index = streams[0].model, streams[0].index
-    try:
+    model = streams[0].model
+    with within_memory(model.device, f"in chunk {streams[0].index}"):
         began = mark(model.device)
         groups: dict[tuple[int, tuple[float, ...]], list[Order]] = {}
         for stream, memory in zip(streams, memories, strict=True):
@@ -80,11 +97,6 @@ def make(streams: Sequence[WanStream], memories: Sequence[Sequence[MemoryFrame]]
         reach(batches[-1].marks[-1])
         _require_finite(batches)
         chunks = [chunk for batch in batches for chunk in _finished(batch)]
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"wan: {model.device} is out of memory in chunk {index}; a smaller width and height, "
-            "fewer local frames or codec=tiny need less"
-        ) from error
     made = {id(stream): chunk for stream, chunk in chunks}
     return [made[id(stream)] for stream in streams]
 

@@ -22,7 +22,7 @@ from memreel.model.protocol import Chunk, EvictedChunk, Log, MemoryFrame, Pictur
 from memreel.model.sampler import noise
 from memreel.model.transformer import TextContext
 from memreel.model.wan.decoding import at_hand
-from memreel.model.wan.making import Order, make
+from memreel.model.wan.making import Order, make, within_memory
 from memreel.model.wan.passes import Sheet
 from memreel.model.wan.switch import Governing, distance, window
 from memreel.model.worker import on_model_thread
@@ -175,25 +175,34 @@ class WanStream:
             apart = distance(model.text.states(before), model.text.states(text))
             self._governing.set(text, context, window(apart))
         else:
-            self._governing.set(text, context)
             if how == "recache":
                 self._recache(context)
+            self._governing.set(text, context)
 
     @on_model_thread
     @torch.inference_mode()
     def _recache(self, text: TextContext) -> None:
         """Encode the chunks of the local window again, oldest first, each attending to those before it."""
-        cache, held = self.cache, self.cache.local
-        cache.local = []
-        for chunk in held:
-            first = cache.sink is not None and chunk.index == cache.sink.index
-            sink = cache.sink
-            cache.sink = None if first else sink
-            sheet = self._encode(chunk.latents, text, cache.plan(()), self._times_of(chunk))
-            keys, values, _ = sheet.row(0, len(chunk.latents))
-            again = replace(chunk, keys=keys, values=values)
-            cache.sink = again if first else sink
-            cache.local.append(again)
+        cache, held, sink = self.cache, self.cache.local, self.cache.sink
+        try:
+            with within_memory(self.model.device, f"at the prompt of chunk {self.index}"):
+                cache.local = []
+                for chunk in held:
+                    self._encode_again(chunk, text)
+        except BaseException:
+            cache.local, cache.sink = held, sink
+            raise
+
+    def _encode_again(self, chunk: EvictedChunk, text: TextContext) -> None:
+        """Encode the next chunk of the local window; where it is the sink too, it does not attend to itself."""
+        cache, sink = self.cache, self.cache.sink
+        first = sink is not None and chunk.index == sink.index
+        cache.sink = None if first else sink
+        sheet = self._encode(chunk.latents, text, cache.plan(()), self._times_of(chunk))
+        keys, values, _ = sheet.row(0, len(chunk.latents))
+        again = replace(chunk, keys=keys, values=values)
+        cache.sink = again if first else sink
+        cache.local.append(again)
 
     def _times_of(self, chunk: EvictedChunk) -> list[float]:
         if not self.cache.absolute:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from memreel.errors import UserError
+from memreel.errors import ModelError, UserError
 from memreel.model.wan.checkpoint import check, read_file
 
 MAX_TOKENS = 512
@@ -49,9 +49,19 @@ class WanText:
 
     @torch.inference_mode()
     def _states(self, text: str) -> torch.Tensor:
-        """Return a text's token states ``[tokens, text_dim]``, at most 512 of them, on the encoder's device."""
-        ids = self._ids(text)[:MAX_TOKENS].unsqueeze(0).to(self.encoder.device)
-        states: torch.Tensor = self.encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
+        """Return a text's token states ``[tokens, text_dim]``, at most 512 of them, on the encoder's device.
+
+        Raises:
+            ModelError: the device has no room for it.
+        """
+        device = self.encoder.device
+        ids = self._ids(text)[:MAX_TOKENS].unsqueeze(0).to(device)
+        try:
+            states: torch.Tensor = self.encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"wan: {device} is out of memory in the text encoder; model.wan.text_device=cpu keeps it in host memory"
+            ) from error
         return states
 
     def require_short(self, text: str) -> None:

@@ -279,6 +279,33 @@ def test_running_out_of_device_memory_is_a_model_error_with_a_cure(film: Film, m
     assert torch.equal(stream.generate().latents, film.chunks[0].latents)
 
 
+@pytest.mark.parametrize("where", ["text", "window"])
+def test_running_out_of_memory_at_a_prompt_leaves_the_stream_under_the_old_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    model = model_of(folder, switch="recache")
+    expected = shoot(model, texts=[MIA] * 4).chunks
+    stream = model.open(SEED)
+    stream.set_prompt(MIA)
+    for _ in range(3):
+        stream.generate()
+    forward, calls = model.net.forward, list[int]()
+
+    def full(*given: object, **named: object) -> torch.Tensor:
+        calls.append(1)
+        if where == "text" or len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(*given, **named)  # type: ignore[arg-type]
+
+    model.text.states.cache_clear()
+    cure = "text_device=cpu" if where == "text" else "codec=tiny need less"
+    with monkeypatch.context() as patch:
+        patch.setattr(model.text.encoder if where == "text" else model.net, "forward", full)
+        with pytest.raises(ModelError, match=f"cpu is out of memory .*{cure}"):
+            stream.set_prompt(TOM)
+    assert torch.equal(stream.generate().latents, expected[3].latents)
+
+
 def test_any_size_that_patches_divide_works(folder: Path) -> None:
     model = model_of(folder, width=48, height=80)
     stream = model.open(0)
