@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import json
 import os
@@ -40,8 +39,8 @@ def free_port() -> int:
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLangGraphClient]:
     """A client of a running dev server."""
     folder, port = tmp_path_factory.mktemp("studio"), free_port()
-    graphs = json.loads((ROOT / "langgraph.json").read_text())["graphs"]
-    (folder / "langgraph.json").write_text(json.dumps({"dependencies": ["."], "graphs": graphs}))
+    spec = json.loads((ROOT / "langgraph.json").read_text())
+    (folder / "langgraph.json").write_text(json.dumps(spec))
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("LANGCHAIN", "LANGSMITH"))}
     environment |= {"LANGSMITH_TRACING": "false", "OMP_NUM_THREADS": "1"}
     command = [str(Path(sys.executable).parent / "langgraph"), "dev", "--no-browser", "--no-reload"]
@@ -167,7 +166,7 @@ def test_a_script_is_read_over_mcp_without_rendering(client: SyncLangGraphClient
     prompts = [MIA, TOM, "Mia waves."]
     told = mcp(client, "tools/call", name="read_script", arguments={"prompts": prompts})
     assert not told.get("isError")
-    read = ast.literal_eval(told["content"][0]["text"])  # the server writes Python, not JSON
+    read = json.loads(told["content"][0]["text"])
     assert [[e["global_id"] for e in one["entities"] if e["kind"] == "character"] for one in read["reading"]] == [
         [1],
         [2],
@@ -175,6 +174,20 @@ def test_a_script_is_read_over_mcp_without_rendering(client: SyncLangGraphClient
     ]
     assert "red hair" in read["reading"][2]["text"]
     assert [member["name"] for member in read["cast"]] == ["Mia", "Tom"]
+
+
+def test_a_video_is_made_over_mcp_and_told_of_in_a_few_lines_of_json(client: SyncLangGraphClient, runs: Path) -> None:
+    headers = {"accept": "application/json, text/event-stream"}
+    call = {"name": "memreel", "arguments": {"prompts": [MIA]}, "context": context(runs)}
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    address = f"{str(client.http.client.base_url).rstrip('/')}/mcp"
+    [content] = httpx.post(address, json=asked, headers=headers, timeout=300).json()["result"]["content"]
+    told = json.loads(content["text"])
+    assert told.keys() == {"video", "video_id", "chunks", "cast", "prompts"}
+    assert Path(told["video"]).is_file()
+    assert told["cast"][0]["name"] == "Mia"
+    assert told["prompts"] == [{"prompt_id": 1, "prompt": MIA, "global_ids": [m["global_id"] for m in told["cast"]]}]
+    assert len(content["text"]) < 2000
 
 
 def test_bad_input_is_an_error_in_memreels_words(client: SyncLangGraphClient, runs: Path) -> None:

@@ -1,0 +1,86 @@
+"""What the dev server's MCP endpoint answers: JSON that another agent can use, instead of a printed Python state.
+
+LangGraph's server gives a tool's result as the ``repr`` of the graph's whole output. This middleware, mounted by
+``http.app`` in `langgraph.json`, rewrites just those answers: of a video what a caller needs (path, length, cast,
+who is in each prompt), of everything else the same as JSON. Errors and all other routes pass untouched.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PATH = "/mcp"
+
+
+class ReadableAnswers:
+    """Rewrites the results of MCP tool calls."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap the server's application."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; its answer too, unless it is a tool's result."""
+        if scope["type"] != "http" or scope["path"].rstrip("/") != PATH or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        start: Message = {}
+        body = b""
+
+        async def collect(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                text = readable(body)
+                kept = [(key, value) for key, value in start["headers"] if key.lower() != b"content-length"]
+                await send({**start, "headers": [*kept, (b"content-length", str(len(text)).encode())]})
+                await send({"type": "http.response.body", "body": text})
+
+        await self.app(scope, receive, collect)
+
+
+def readable(body: bytes) -> bytes:
+    """Return the body of an answer with a tool's printed Python value as JSON; any other body as it is."""
+    try:
+        answer = json.loads(body)
+        part = answer["result"]["content"][0]
+        value = ast.literal_eval(part["text"])
+    except (ValueError, SyntaxError, TypeError, LookupError):
+        return body
+    part["text"] = json.dumps(summary(value) if isinstance(value, Mapping) else value, ensure_ascii=False)
+    return json.dumps(answer, ensure_ascii=False).encode()
+
+
+def summary(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a caller needs of a graph's output: of a video's state a summary, of any other output all of it."""
+    if not {"bank", "video", "video_id"} <= value.keys():
+        return dict(value)
+    cast, prompts = value["bank"]["cast"], value["bank"]["prompts"]
+    return {
+        "video": value["video"],
+        "video_id": value["video_id"],
+        "chunks": value["index"],
+        "cast": [{key: member[key] for key in ("global_id", "name", "kind", "all_attrs")} for member in cast.values()],
+        "prompts": [
+            {
+                "prompt_id": int(number),
+                "prompt": record["text"],
+                "global_ids": [entity["global_id"] for entity in record["entities"]],
+            }
+            for number, record in prompts.items()
+        ],
+    }
+
+
+app = Starlette(middleware=[Middleware(ReadableAnswers)])
+"""What ``langgraph dev`` serves around its own routes."""
