@@ -86,12 +86,12 @@ def main() -> int:
         while kills < options.count or not videos:
             videos += 1
             out = work / f"killed-{videos}"
-            while kills < options.count and run(script, out, draw.uniform(0.1, takes)) != 0:
+            made, whole = RunFolder(out / "film"), RunFolder(work / "whole" / "film")
+            while kills < options.count and not made.complete() and run(script, out, draw.uniform(0.1, takes)) != 0:
                 kills += 1
                 print(f"kill {kills}: {len(list(out.rglob('latents/*.safetensors')))} chunks on the disk", flush=True)
-            if not RunFolder(out / "film").finished():
+            if not made.complete():
                 run(script, out, None)
-            made, whole = RunFolder(out / "film"), RunFolder(work / "whole" / "film")
             lost += [f"{out.name}/{name}" for name in differing(made, whole)]
     finally:
         shutil.rmtree(work, ignore_errors=True)
