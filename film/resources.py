@@ -184,12 +184,12 @@ class Resources:
             alone = not self._running
             self._running[job.key] = need
             self._look_after()
-        before, began = self._used_mb(), time.perf_counter()
+        before, began = process_used_mb(), time.perf_counter()
         self.peak_mb = max(self.peak_mb, before) if not alone else before
         try:
             yield
             if alone:
-                self.peak_mb = max(self.peak_mb, self._used_mb())
+                self.peak_mb = max(self.peak_mb, process_used_mb())
                 self.estimates.measured(job, self.peak_mb - before, time.perf_counter() - began)
         finally:
             with self._change:
@@ -236,9 +236,8 @@ class Resources:
         )
 
     def _share(self) -> float:
-        used = self._used_mb()
-        self.peak_mb = max(self.peak_mb, used)
-        return used / self.limits.memory_mb
+        self.peak_mb = max(self.peak_mb, process_used_mb())  # a job is measured by its own process, whoever else grows
+        return self._used_mb() / self.limits.memory_mb
 
     def _say(self, what: str, before: float, after: float) -> None:
         self._emit(
