@@ -152,6 +152,7 @@ class Resources:
         self._running: dict[str, Need] = {}
         self._change = threading.Condition()
         self._stopped = self._high = False
+        self._waiting = 0
         self._watch: threading.Thread | None = None
         self.peak_mb = 0.0
 
@@ -171,16 +172,11 @@ class Resources:
                 f"{room:.0f} MB may be used: plan shorter scenes, or set film.memory_mb higher"
             )
         with self._change:
-            give_up_at = time.monotonic() + self._patience
-            while self._stopped or (self._running and not self._fits(need)):
-                if self._stopped and not self._running and time.monotonic() >= give_up_at:
-                    raise ModelError(
-                        f"clip {job.key}: memory has been full for {self._patience:g} s, {self._share():.0%} of "
-                        f"{self.limits.memory_mb:.0f} MB are in use: close what uses it, and the same command goes on"
-                    )
-                self._look_after()
-                self._change.wait(self._interval)
-                need = self.estimates.need(job)
+            self._waiting += 1
+            try:
+                need = self._when_it_fits(job, need)
+            finally:
+                self._waiting -= 1
             alone = not self._running
             self._running[job.key] = need
             self._look_after()
@@ -195,6 +191,20 @@ class Resources:
             with self._change:
                 del self._running[job.key]
                 self._change.notify_all()
+
+    def _when_it_fits(self, job: Job, need: Need) -> Need:
+        """Wait until a job fits and return what it needs by then. The lock is held."""
+        give_up_at = time.monotonic() + self._patience
+        while self._stopped or (self._running and not self._fits(need)):
+            if self._stopped and not self._running and time.monotonic() >= give_up_at:
+                raise ModelError(
+                    f"clip {job.key}: memory has been full for {self._patience:g} s, {self._share():.0%} of "
+                    f"{self.limits.memory_mb:.0f} MB are in use: close what uses it, and the same command goes on"
+                )
+            self._look_after()
+            self._change.wait(self._interval)
+            need = self.estimates.need(job)
+        return need
 
     @property
     def stopped(self) -> bool:
@@ -246,7 +256,7 @@ class Resources:
         )
 
     def _look_after(self) -> None:
-        """Start the watch, if none runs; it ends with the last job. The lock is held."""
+        """Start the watch, if none runs; it ends with the last job that runs or waits. The lock is held."""
         if self._watch is None or not self._watch.is_alive():
             self._watch = threading.Thread(target=self._watching, name="memory-watch", daemon=True)
             self._watch.start()
@@ -254,7 +264,7 @@ class Resources:
     def _watching(self) -> None:
         while True:
             with self._change:
-                if not self._running and not self._stopped:
+                if not self._running and not self._waiting:
                     self._watch = None
                     return
             self.read()

@@ -192,3 +192,7 @@ def test_memory_that_stays_full_fails_the_job_instead_of_waiting_for_ever() -> N
     ):
         pass
     assert [event["did"] for event in events] == ["relieved", "stopped"]  # said once, however often it is read
+    give_up = time.monotonic() + 20
+    while any(thread.name == "memory-watch" and thread.is_alive() for thread in threading.enumerate()):
+        assert time.monotonic() < give_up, "memory is still watched, with nothing to do about it"
+        time.sleep(0.01)
