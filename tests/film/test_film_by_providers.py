@@ -113,9 +113,9 @@ def test_whole_seconds_are_asked_for_said_and_billed_and_the_film_is_as_long_as_
     runway: ProviderServer, tmp_path: Path
 ) -> None:
     events = list(make_film({"plan": plan(2.25, 3.75), "film_id": "quay"}, at_runway(tmp_path, 1.0)))
-    assert [asked["duration"] for _, asked in runway.asked] == [3, 4]
+    assert sorted(asked["duration"] for _, asked in runway.asked) == [3, 4]  # made together: either may be first
     notes = [event["note"] for event in events if event["type"] == "clip_adapted"]
-    assert notes == [
+    assert sorted(notes) == [
         "2.25 s asked, 3 s made: the next length on offer",
         "3.75 s asked, 4 s made: the next length on offer",
     ]
