@@ -8,15 +8,15 @@ question, and who they were in earlier prompts the analyst's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
 from memreel.agent import appositions
+from memreel.agent.clauses import Clauses
 from memreel.agent.descriptions import modifiers
-from memreel.agent.lexicon import Gender, lexicon
-from memreel.agent.phrases import ANIMATE, Phrase, phrases
-from memreel.agent.tagging import Token, tag
+from memreel.agent.lexicon import Gender
+from memreel.agent.phrases import ANIMATE, Phrase
 
 Role = Literal["character", "object", "pronoun", "feature"]
 PLACE_PREPOSITIONS = frozenset(
@@ -82,13 +82,11 @@ def mentions_and_place(
     return reader.read(), reader.place()
 
 
-class _Reader:
+class _Reader(Clauses):
     """Reads one text; a class only because every step needs tokens, phrases and words."""
 
     def __init__(self, text: str, known_names: Collection[str], characters: Collection[str]) -> None:
-        self.words = lexicon()
-        self.tokens: Sequence[Token] = tag(text, known_names)
-        self.phrases = phrases(self.tokens, self.words)
+        super().__init__(text, known_names)
         self.known = {word.lower() for name in known_names for word in name.split()}
         self.characters = characters
         self.mentions: dict[int, Mention] = {}
@@ -100,7 +98,7 @@ class _Reader:
                 continue
             mention = self._mention(i, phrase, skipped)
             if mention is not None:
-                mention.presence = self._presence(phrase, mention)
+                mention.presence = self.presence(phrase, mention.subject)
                 self.mentions[i] = mention
         for i in list(self.mentions):
             if self.mentions[i].role == "feature" and self.mentions[i].owner is None:
@@ -127,9 +125,9 @@ class _Reader:
                 i,
                 phrase.sentence,
                 pronoun=phrase.pronoun,
-                subject=self._is_subject(phrase),
-                bound=self._is_bound(phrase),
-                dummy=self._is_dummy(i, phrase.pronoun),
+                subject=self.is_subject(phrase),
+                bound=self.is_bound(phrase),
+                dummy=self.is_dummy(i, phrase.pronoun),
             )
         if not phrase.head and not phrase.name:
             number = phrase.number if phrase.governor not in PLACE_PREPOSITIONS or phrase.determiners[1:] else None
@@ -140,10 +138,10 @@ class _Reader:
             phrase.governor == "of" or phrase.governor_tag.startswith("VB")
         ):
             return None  # "the sky is a deep orange"
-        if self._is_predicate(i):
+        if self.is_predicate(i):
             return None  # "the portrait is still the centerpiece"
         kind_of = self._kind_of(i, phrase, skipped)
-        if kind_of in ANIMATE and self._says_what_it_is(i):
+        if kind_of in ANIMATE and self.says_what_it_is(i):
             seen, nouns = modifiers(phrase, self.words)
             gender = self.words.gender_of_noun(phrase.head)
             subject = self.mentions[i - 1]
@@ -177,10 +175,10 @@ class _Reader:
             definite=phrase.is_definite or self._is_bare_pair(i),
             newcomer="another" in words or ("a" in words and bool(words & {"second", "third", "different", "new"})),
             other="other" in words and "the" in words,
-            arriving=self._arrives(phrase),
-            subject=self._is_subject(phrase),
+            arriving=self.arrives(phrase),
+            subject=self.is_subject(phrase),
             pronoun=phrase.possessive,
-            dummy=self._is_dummy(i, phrase.possessive),
+            dummy=self.is_dummy(i, phrase.possessive),
             possessed=phrase.possessor is not None,
         )
         if "female" in words or "male" in words:
@@ -198,7 +196,7 @@ class _Reader:
             kind_of = self.words.noun_class(phrase.compound)
             if phrase.compound in self.characters and kind_of not in ANIMATE:
                 return "being"
-            if kind_of == "unsure" and self._lemma_before(phrase) in self.words.group("handling"):
+            if kind_of == "unsure" and self.lemma_before(phrase) in self.words.group("handling"):
                 kind_of = "portable"
             follower = self.phrases[i + 1] if i + 1 < len(self.phrases) else None
             if follower is not None and follower.governor == "of" and follower.start == phrase.end + 1:
@@ -225,8 +223,8 @@ class _Reader:
         listed = self.words.listed["nouns"].get(phrase.name.lower()) or self.words.listed["nouns"].get(last.lower())
         if listed in ("place", "furniture", "nature", "time"):
             return listed
-        acts = any(p.name == phrase.name and self._is_subject(p) for p in self.phrases)
-        spoken_of = self._is_thought_of(phrase) or self._is_followed_by_possession(phrase)
+        acts = any(p.name == phrase.name and self.is_subject(p) for p in self.phrases)
+        spoken_of = self.is_thought_of(phrase) or self.is_followed_by_possession(phrase)
         if phrase.governor in PLACE_PREPOSITIONS and not acts and not spoken_of:
             return "place"
         if not acts and phrase.governor_tag == "PRP" and self.words.noun_class(phrase.name) in ("time", "place"):
@@ -240,7 +238,7 @@ class _Reader:
         previous, phrase = self.phrases[i - 1], self.phrases[i]
         behind = self.tokens[phrase.end].text if phrase.end < len(self.tokens) else "."
         return (
-            self._between(previous, phrase) == [","]
+            self.between(previous, phrase) == [","]
             and behind in (",", ".")
             and bool(previous.head)
             and self.words.noun_class(previous.compound) in ANIMATE
@@ -252,7 +250,7 @@ class _Reader:
         if i + 1 >= len(self.phrases):
             return False
         nearest = self.phrases[i + 1]
-        between = self._between(phrase, nearest)
+        between = self.between(phrase, nearest)
         return (
             between == [","]
             and bool({"a", "an"} & {*nearest.determiners})
@@ -265,7 +263,7 @@ class _Reader:
         return any(
             left >= 0
             and right < len(self.phrases)
-            and self._between(self.phrases[left], self.phrases[right]) == ["and"]
+            and self.between(self.phrases[left], self.phrases[right]) == ["and"]
             and all(
                 phrase.head
                 and not (phrase.determiners or phrase.modifiers or phrase.plural or phrase.name)
@@ -274,106 +272,6 @@ class _Reader:
             )
             for left, right in pairs
         )
-
-    def _is_followed_by_possession(self, phrase: Phrase) -> bool:
-        return phrase.end < len(self.tokens) and self.tokens[phrase.end].tag == "POS"
-
-    def _is_subject(self, phrase: Phrase) -> bool:
-        if phrase.acts:
-            return True
-        if phrase.end < len(self.tokens):
-            after = self.tokens[phrase.end]
-            if after.sentence == phrase.sentence and (after.is_verb and after.tag not in ("VVG", "VVN", "VVI")):
-                return True
-        return phrase.governor == "" or phrase.start == 0
-
-    def _lemma_before(self, phrase: Phrase) -> str:
-        """Return the lemma of the verb in front, past its particle: "picks up the …"."""
-        k = phrase.start - 1
-        while k > 0 and self.tokens[k].tag == "AVP":
-            k -= 1
-        return self.tokens[k].lemma if k >= 0 and self.tokens[k].is_verb else ""
-
-    def _is_bound(self, phrase: Phrase) -> bool:
-        """Tell whether an object pronoun is somebody else than its clause's subject: "sprints after her"."""
-        if phrase.pronoun not in ("him", "her", "them", "it"):
-            return False
-        if phrase.governor not in self.words.group("surrounding"):
-            return True
-        before = self.tokens[phrase.start - 2] if phrase.start > 1 else None
-        return before is not None and (before.is_verb or before.tag in ("AVP", "AV0"))
-
-    def _is_dummy(self, i: int, pronoun: str) -> bool:
-        """Tell whether an "it" may stand for nothing, or for scenery that its sentence names before it."""
-        if pronoun not in ("it", "its"):
-            return False
-        phrase = self.phrases[i]
-        after = self.tokens[phrase.end] if phrase.end < len(self.tokens) else None
-        if pronoun == "it" and (after is None or after.lower in ("is", "was", "'s", "seems", "rains", "snows")):
-            return True
-        kinds = [
-            self.words.noun_class(earlier.compound)
-            for earlier in self.phrases[:i]
-            if earlier.sentence == phrase.sentence and earlier.head
-        ]
-        return any(kind not in (*ANIMATE, "body", "garment") for kind in kinds)
-
-    def _says_what_it_is(self, i: int) -> bool:
-        """Tell whether a phrase is what a pronoun is said to be: "She is a tall woman"."""
-        phrase = self.phrases[i]
-        if i == 0 or not self.phrases[i - 1].pronoun or not {"a", "an"} & {*phrase.determiners}:
-            return False
-        return self._between(self.phrases[i - 1], phrase) in (["is"], ["was"], ["'s"])
-
-    def _is_predicate(self, i: int) -> bool:
-        """Tell whether a phrase says what the one before it is or becomes, and brings in nobody: "remains a host"."""
-        phrase = self.phrases[i]
-        if i == 0 or phrase.name or self.phrases[i - 1].pronoun or self.phrases[i - 1].sentence != phrase.sentence:
-            return False
-        subject = self.phrases[i - 1]
-        between = self.tokens[subject.end : phrase.start]
-        verbs = [token for token in between if token.is_verb]
-        if subject.governor_tag.startswith("PR") or len(verbs) != 1 or subject.name:
-            return False
-        rest = all(token.is_verb or token.tag in ("AV0", "XX0") for token in between)
-        return rest and verbs[0].lower in ("is", "are", "was", "were", "'s", "remains", "becomes", "remain", "become")
-
-    def _arrives(self, phrase: Phrase) -> bool:
-        near = [
-            token.lemma
-            for token in self.tokens[phrase.end : phrase.end + 12]
-            if token.sentence == phrase.sentence and token.is_verb
-        ][:1]
-        before = self.tokens[phrase.start - 1].lemma if phrase.start else ""
-        return any(verb in self.words.group("arriving") for verb in [*near, before])
-
-    def _presence(self, phrase: Phrase, mention: Mention) -> str:
-        """Return whether the phrase comes or goes by its own verb, or is but what somebody thinks or speaks of."""
-        if self._is_thought_of(phrase):
-            return "mentioned"
-        if not mention.subject:
-            return ""
-        for k in range(phrase.end, min(phrase.end + 16, len(self.tokens))):
-            token = self.tokens[k]
-            if token.sentence != phrase.sentence or token.text == ";":
-                break
-            if not token.is_finite or token.tag.startswith(("VB", "VH", "VD")):
-                continue
-            after = next((p for p in self.phrases if p.start == k + 1), None)
-            particle = {t.lower for t in self.tokens[k + 1 : k + 3] if t.tag in ("AVP", "AV0", "PRP")}
-            if token.lemma in self.words.group("leaving"):
-                gone = after is None or not after.head or self.words.noun_class(after.compound) in ("place", "vehicle")
-                return "leaves" if gone else ""
-            if token.lemma in self.words.group("moving"):
-                return "leaves" if particle & {"away", "off"} else "enters" if particle & {"in", "into"} else ""
-            return "enters" if token.lemma in self.words.group("entering") else ""
-        return ""
-
-    def _is_thought_of(self, phrase: Phrase) -> bool:
-        """Tell whether a phrase is what somebody thinks or speaks of: "dreams of Tom", "remembers her"."""
-        before = self.tokens[phrase.start - 2].lemma if phrase.start > 1 else ""
-        of_it = phrase.governor in ("about", "of") and before in self.words.group("thinking")
-        return of_it or self._lemma_before(phrase) in ("remember", "miss")
 
     def _is_weak(self, i: int, phrase: Phrase, mention: Mention) -> bool:
         if mention.role == "character":
@@ -388,35 +286,16 @@ class _Reader:
             return True
         if not phrase.determiners and phrase.possessor is None:
             return True
-        governor = self._list_governor(i)
+        governor = self.list_governor(i)
         if mention.kind_of == "vehicle":
             return governor in ("of",)
         told = bool(mention.attrs or mention.pronoun or phrase.modifiers)
         return governor == "of" or (governor in self.words.group("locative") and not told)
 
-    def _list_governor(self, i: int) -> str:
-        """Return the word that governs a phrase, through a list: "with a book, a pen and a key"."""
-        return self.phrases[self._list_lead(i)].governor
-
-    def _list_lead(self, i: int) -> int:
-        """Return the first phrase of the list that a phrase stands in."""
-        while i > 0 and self.phrases[i].governor in (",", "and"):
-            previous = self.phrases[i - 1]
-            if self.words.noun_class(previous.compound) in ANIMATE or previous.name or previous.pronoun:
-                break
-            between = self._between(previous, self.phrases[i])
-            if not between or not all(word in (",", "and") for word in between):
-                break
-            i -= 1
-        return i
-
-    def _between(self, left: Phrase, right: Phrase) -> list[str]:
-        return [token.lower for token in self.tokens[left.end : right.start]]
-
     def _possessive_only(self, i: int, phrase: Phrase) -> Mention | None:
         """Keep "her" of "her talent": a pronoun even where the thing is nothing to remember."""
         if phrase.possessive in ("his", "her", "its"):
-            dummy = self._is_dummy(i, phrase.possessive)
+            dummy = self.is_dummy(i, phrase.possessive)
             return Mention("pronoun", i, phrase.sentence, pronoun=phrase.possessive, dummy=dummy)
         return None
 
@@ -424,8 +303,8 @@ class _Reader:
 
     def _is_worn(self, i: int) -> bool:
         phrase = self.phrases[i]
-        governor = self._list_governor(i)
-        lead = self.phrases[self._list_lead(i)]
+        governor = self.list_governor(i)
+        lead = self.phrases[self.list_lead(i)]
         if (
             governor in self.words.group("wearing")
             or governor in ("has", "had")
@@ -452,7 +331,7 @@ class _Reader:
         attrs = [" ".join([*seen, noun])] if shown and (place or self.words.noun_class(noun) == "garment") else []
         if phrase.possessive and not seen:
             attrs = []  # "adjusts his hat" tells nothing of its look
-        dummy = self._is_dummy(i, phrase.possessive)
+        dummy = self.is_dummy(i, phrase.possessive)
         return Mention("feature", i, phrase.sentence, attrs=attrs, pronoun=phrase.possessive, dummy=dummy)
 
     def _owner(self, i: int) -> int | None:
@@ -460,12 +339,12 @@ class _Reader:
         phrase = self.phrases[i]
         if phrase.possessor is not None:
             return phrase.possessor
-        first = self._list_lead(i)
+        first = self.list_lead(i)
         lead = self.phrases[first]
         if first == 0:
             return None
         previous = self.phrases[first - 1]
-        direct = self._between(previous, lead)
+        direct = self.between(previous, lead)
         if lead.governor == "with" and len(direct) == 1 and not self._can_own(first - 1):
             return None  # "a table with a cloth"
         candidates = [

@@ -1,0 +1,146 @@
+"""Clauses: what the words around a phrase say of its part in the sentence.
+
+Whether it acts, whether it comes or goes or is only thought of, whether a pronoun need stand for anybody, which list it
+stands in. This module looks at grammar alone; what a phrase refers to is the question of `mentions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from memreel.agent.lexicon import lexicon
+from memreel.agent.phrases import ANIMATE, Phrase, phrases
+from memreel.agent.tagging import Token, tag
+
+
+class Clauses:
+    """One text's tokens and phrases, and what may be asked of them."""
+
+    def __init__(self, text: str, known_names: Collection[str]) -> None:
+        """Tag a text and find its phrases; ``known_names`` are names whatever they look like."""
+        self.words = lexicon()
+        self.tokens: Sequence[Token] = tag(text, known_names)
+        self.phrases = phrases(self.tokens, self.words)
+
+    def is_followed_by_possession(self, phrase: Phrase) -> bool:
+        """Tell whether a phrase is followed by "'s"."""
+        return phrase.end < len(self.tokens) and self.tokens[phrase.end].tag == "POS"
+
+    def is_subject(self, phrase: Phrase) -> bool:
+        """Tell whether a phrase acts in its clause."""
+        if phrase.acts:
+            return True
+        if phrase.end < len(self.tokens):
+            after = self.tokens[phrase.end]
+            if after.sentence == phrase.sentence and (after.is_verb and after.tag not in ("VVG", "VVN", "VVI")):
+                return True
+        return phrase.governor == "" or phrase.start == 0
+
+    def lemma_before(self, phrase: Phrase) -> str:
+        """Return the lemma of the verb in front, past its particle: "picks up the …"."""
+        k = phrase.start - 1
+        while k > 0 and self.tokens[k].tag == "AVP":
+            k -= 1
+        return self.tokens[k].lemma if k >= 0 and self.tokens[k].is_verb else ""
+
+    def is_bound(self, phrase: Phrase) -> bool:
+        """Tell whether an object pronoun is somebody else than its clause's subject: "sprints after her"."""
+        if phrase.pronoun not in ("him", "her", "them", "it"):
+            return False
+        if phrase.governor not in self.words.group("surrounding"):
+            return True
+        before = self.tokens[phrase.start - 2] if phrase.start > 1 else None
+        return before is not None and (before.is_verb or before.tag in ("AVP", "AV0"))
+
+    def is_dummy(self, i: int, pronoun: str) -> bool:
+        """Tell whether an "it" may stand for nothing, or for scenery that its sentence names before it."""
+        if pronoun not in ("it", "its"):
+            return False
+        phrase = self.phrases[i]
+        after = self.tokens[phrase.end] if phrase.end < len(self.tokens) else None
+        if pronoun == "it" and (after is None or after.lower in ("is", "was", "'s", "seems", "rains", "snows")):
+            return True
+        kinds = [
+            self.words.noun_class(earlier.compound)
+            for earlier in self.phrases[:i]
+            if earlier.sentence == phrase.sentence and earlier.head
+        ]
+        return any(kind not in (*ANIMATE, "body", "garment") for kind in kinds)
+
+    def says_what_it_is(self, i: int) -> bool:
+        """Tell whether a phrase is what a pronoun is said to be: "She is a tall woman"."""
+        phrase = self.phrases[i]
+        if i == 0 or not self.phrases[i - 1].pronoun or not {"a", "an"} & {*phrase.determiners}:
+            return False
+        return self.between(self.phrases[i - 1], phrase) in (["is"], ["was"], ["'s"])
+
+    def is_predicate(self, i: int) -> bool:
+        """Tell whether a phrase says what the one before it is or becomes, and brings in nobody: "remains a host"."""
+        phrase = self.phrases[i]
+        if i == 0 or phrase.name or self.phrases[i - 1].pronoun or self.phrases[i - 1].sentence != phrase.sentence:
+            return False
+        subject = self.phrases[i - 1]
+        between = self.tokens[subject.end : phrase.start]
+        verbs = [token for token in between if token.is_verb]
+        if subject.governor_tag.startswith("PR") or len(verbs) != 1 or subject.name:
+            return False
+        rest = all(token.is_verb or token.tag in ("AV0", "XX0") for token in between)
+        return rest and verbs[0].lower in ("is", "are", "was", "were", "'s", "remains", "becomes", "remain", "become")
+
+    def arrives(self, phrase: Phrase) -> bool:
+        """Tell whether a verb of arriving stands by a phrase."""
+        near = [
+            token.lemma
+            for token in self.tokens[phrase.end : phrase.end + 12]
+            if token.sentence == phrase.sentence and token.is_verb
+        ][:1]
+        before = self.tokens[phrase.start - 1].lemma if phrase.start else ""
+        return any(verb in self.words.group("arriving") for verb in [*near, before])
+
+    def presence(self, phrase: Phrase, subject: bool) -> str:
+        """Return whether the phrase comes or goes by its own verb, or is but what somebody thinks or speaks of."""
+        if self.is_thought_of(phrase):
+            return "mentioned"
+        if not subject:
+            return ""
+        for k in range(phrase.end, min(phrase.end + 16, len(self.tokens))):
+            token = self.tokens[k]
+            if token.sentence != phrase.sentence or token.text == ";":
+                break
+            if not token.is_finite or token.tag.startswith(("VB", "VH", "VD")):
+                continue
+            after = next((p for p in self.phrases if p.start == k + 1), None)
+            particle = {t.lower for t in self.tokens[k + 1 : k + 3] if t.tag in ("AVP", "AV0", "PRP")}
+            if token.lemma in self.words.group("leaving"):
+                gone = after is None or not after.head or self.words.noun_class(after.compound) in ("place", "vehicle")
+                return "leaves" if gone else ""
+            if token.lemma in self.words.group("moving"):
+                return "leaves" if particle & {"away", "off"} else "enters" if particle & {"in", "into"} else ""
+            return "enters" if token.lemma in self.words.group("entering") else ""
+        return ""
+
+    def is_thought_of(self, phrase: Phrase) -> bool:
+        """Tell whether a phrase is what somebody thinks or speaks of: "dreams of Tom", "remembers her"."""
+        before = self.tokens[phrase.start - 2].lemma if phrase.start > 1 else ""
+        of_it = phrase.governor in ("about", "of") and before in self.words.group("thinking")
+        return of_it or self.lemma_before(phrase) in ("remember", "miss")
+
+    def list_governor(self, i: int) -> str:
+        """Return the word that governs a phrase, through a list: "with a book, a pen and a key"."""
+        return self.phrases[self.list_lead(i)].governor
+
+    def list_lead(self, i: int) -> int:
+        """Return the first phrase of the list that a phrase stands in."""
+        while i > 0 and self.phrases[i].governor in (",", "and"):
+            previous = self.phrases[i - 1]
+            if self.words.noun_class(previous.compound) in ANIMATE or previous.name or previous.pronoun:
+                break
+            between = self.between(previous, self.phrases[i])
+            if not between or not all(word in (",", "and") for word in between):
+                break
+            i -= 1
+        return i
+
+    def between(self, left: Phrase, right: Phrase) -> list[str]:
+        """Return the words between two phrases, in lower case."""
+        return [token.lower for token in self.tokens[left.end : right.start]]
