@@ -13,24 +13,26 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, get_args
 
-from memreel.benchmarks.recallbench import account, figures
+from memreel.benchmarks.recallbench import account, contrasts, figures
 from memreel.benchmarks.recallbench.cases import Take, Watcher
+from memreel.benchmarks.recallbench.crew import share
+from memreel.benchmarks.recallbench.drawing import drawing
 from memreel.benchmarks.recallbench.film import shoot
 from memreel.benchmarks.recallbench.judges import READER, Judge, judge_for
-from memreel.benchmarks.recallbench.scripts import FULL, QUICK, BenchScript, looks, make_script, make_scripts, twin
+from memreel.benchmarks.recallbench.scripts import FULL, QUICK, BenchScript, looks, make_script, twin
 from memreel.benchmarks.recallbench.strategies import CONTROLS, TABLE, Variant, variants
 from memreel.configs import load_config
-from memreel.configs.schema import RunConfig
+from memreel.configs.schema import ModelConfig, RunConfig
 from memreel.errors import MemreelError, StoreError, UserError
 from memreel.model.minilm import sentence_encoder
 from memreel.model.protocol import VideoModel
+from memreel.model.worker import on_model_thread
 from memreel.world.palette import HeldOut
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ def make_take(plan: Plan, number: int, variant: Variant, model: VideoModel) -> T
         back = [n for n, scene in scenes if any(watcher.part(n, key)[0] == "return" for key in scene.present())]
         lent = {n: memory[n] for n in back}
     film = shoot(model, script, variant, plan.config, embed, watcher, lent)
-    return watcher.take(variant.name, film, time.perf_counter() - began, donor if variant.lend == "altered" else None)
+    whose = donor if variant.lend == "altered" else None
+    return watcher.take(variant.name, film, time.perf_counter() - began, model.fingerprint(), whose)
 
 
 def _judge(plan: Plan) -> Judge:
@@ -96,17 +99,22 @@ def _donor(plan: Plan, script: BenchScript, variant: Variant) -> BenchScript | N
     return None
 
 
-def _work(plan: Plan, number: int, variant: Variant) -> Take:
-    """Make a take with the configured model, which is loaded once a process."""
+def _work(plan: Plan, process: int, task: tuple[int, Variant]) -> Take:
+    """Make a take with the configured model, which is loaded once a process, on this process's GPU."""
     import memreel.model
 
-    return make_take(plan, number, variant, memreel.model.load(plan.config.model))
+    return make_take(plan, *task, memreel.model.load(_place(plan.config.model, process)))
 
 
-def _quiet() -> None:
+def _place(model: ModelConfig, process: int) -> ModelConfig:
+    """Give processes the machine's GPUs by turns, unless the configuration names one of them."""
     import torch
 
-    torch.set_num_threads(1)
+    gpus = torch.cuda.device_count()
+    if gpus < 2 or model.device not in ("auto", "cuda"):
+        return model
+    on_model_thread(torch.cuda.set_device)(process % gpus)
+    return model.model_copy(update={"device": f"cuda:{process % gpus}"})
 
 
 def run(
@@ -114,6 +122,7 @@ def run(
     out: Path,
     model: VideoModel | None = None,
     jobs: int = 1,
+    seconds: float | None = None,
     advance: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Make every take that is not in ``out`` yet and return the account, which is written there as well.
@@ -123,20 +132,26 @@ def run(
         out: folder of the account and of the takes.
         model: the video model, if not the configuration's; it runs in this process.
         jobs: processes to share the work.
+        seconds: time after which no more takes are made; the account is of the scripts that are finished then.
         advance: is told (done, all) after every take.
 
     Raises:
-        UserError: ``out`` holds takes of another plan.
+        UserError: ``out`` holds takes of another plan or of other weights, or no script is finished in time.
+        ModelError: a model or a process failed.
         StoreError: ``out`` cannot be written.
     """
+    until = None if seconds is None else time.monotonic() + seconds
     takes = _earlier(plan, out)
     todo = [(number, v) for number in range(plan.scripts) for v in plan.variants if (number, v.name) not in takes]
     total = plan.scripts * len(plan.variants)
     if advance:
         advance(total - len(todo), total)
+    weights = next((take.weights for take in takes.values()), None)
     try:
         with (out / "takes.jsonl").open("a", encoding="utf-8") as log:
-            for take in _takes(plan, todo, model, jobs):
+            for take in _takes(plan, todo, model, jobs, until):
+                if take.weights != (weights := weights or take.weights):
+                    raise UserError(f"{out} holds takes of other weights of '{plan.config.model.name}': another --out")
                 takes[take.script, take.variant] = take
                 log.write(json.dumps(asdict(take)) + "\n")
                 log.flush()
@@ -145,25 +160,25 @@ def run(
         result = account_of(plan, list(takes.values()))
         (out / "recall.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         (out / "recall.md").write_text(account.markdown(result), encoding="utf-8")
-        (out / "recall.svg").write_text(account.drawing(result), encoding="utf-8")
+        (out / "recall.svg").write_text(drawing(result), encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{out}: cannot write the benchmark's results ({error})") from error
     return result
 
 
-def _takes(plan: Plan, todo: Sequence[tuple[int, Variant]], model: VideoModel | None, jobs: int) -> Iterator[Take]:
-    if model is not None or jobs == 1:
-        for number, variant in todo:
-            yield _work(plan, number, variant) if model is None else make_take(plan, number, variant, model)
+def _takes(
+    plan: Plan, todo: Sequence[tuple[int, Variant]], model: VideoModel | None, jobs: int, until: float | None
+) -> Iterator[Take]:
+    if jobs > 1 and model is None:
+        yield from share(partial(_work, plan), todo, jobs, until)
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _quiet) as pool:
-        waiting = [pool.submit(_work, plan, number, variant) for number, variant in todo]
-        try:
-            for done in as_completed(waiting):
-                yield done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    longest = 0.0
+    for number, variant in todo:
+        if until is not None and time.monotonic() + longest > until:
+            return
+        take = _work(plan, 0, (number, variant)) if model is None else make_take(plan, number, variant, model)
+        longest = max(longest, take.seconds)
+        yield take
 
 
 def _earlier(plan: Plan, out: Path) -> dict[tuple[int, str], Take]:
@@ -179,21 +194,37 @@ def _earlier(plan: Plan, out: Path) -> dict[tuple[int, str], Take]:
         whole = [line for line in lines if line.endswith("}")]  # a kill may leave half a line
         if len(whole) != len(lines):
             log.write_text("".join(line + "\n" for line in whole), encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{out}: cannot use it for the benchmark's results ({error})") from error
-    takes = [Take.from_json(json.loads(line)) for line in whole]
+        takes = [Take.from_json(json.loads(line)) for line in whole]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{out}: cannot use it for the benchmark's results ({error}); choose another --out") from error
     return {(take.script, take.variant): take for take in takes if (take.script, take.variant) in wanted}
 
 
 def account_of(plan: Plan, takes: Sequence[Take]) -> dict[str, Any]:
-    """Return the account of some takes, as it stands in ``recall.json``."""
-    rows = {v.name: figures.summary(t for t in takes if t.variant == v.name) for v in plan.variants}
+    """Return the account of some takes, as it stands in ``recall.json``: of the scripts that every variant has taken.
+
+    Raises:
+        UserError: there is no such script.
+    """
+    made = {name: {t.script: t for t in takes if t.variant == name} for name in (v.name for v in plan.variants)}
+    whole = sorted(set.intersection(*(set(of) for of in made.values())))
+    if not whole:
+        raise UserError(
+            f"no script is finished under all {len(made)} strategies yet ({len(takes)} takes are kept): the same "
+            "command goes on from here; give it more --seconds or --jobs"
+        )
+    rows = {name: [of[number] for number in whole] for name, of in made.items()}
+    summaries = {name: figures.summary(of) for name, of in rows.items()}
     return {
-        "strategies": rows,
-        "reader": reader_accuracy(make_scripts(plan.scripts, plan.seed, plan.held_out), _judge(plan)),
-        "scripts": plan.scripts,
+        "strategies": summaries,
+        "targets": contrasts.targets(rows, summaries),
+        "contrasts": contrasts.contrasts(rows),
+        "reader": reader_accuracy([make_script(n, plan.seed, plan.held_out) for n in whole], _judge(plan)),
+        "scripts": len(whole),
+        "takes": {"made": len(takes), "planned": plan.scripts * len(plan.variants)},
         "settings": {
             "model": plan.config.model.name,
+            "weights": takes[0].weights,
             "reader": plan.config.agent.model or "the analyst",
             "chunks": plan.config.chunks_per_prompt,
             "seed": plan.config.seed,
@@ -245,6 +276,7 @@ def command(
     held_out: HeldOut = "nothing",
     judge: str = READER,
     jobs: int = 1,
+    seconds: float | None = None,
     as_json: bool = False,
 ) -> None:
     """Run the benchmark from the command line: progress to stderr, the account to stdout.
@@ -260,6 +292,8 @@ def command(
     count = scripts if scripts is not None else FULL if full else QUICK
     if not chosen or count < 1 or jobs < 1:
         raise UserError("the benchmark needs at least one strategy, one script and one job")
+    if seconds is not None and not seconds >= 0:
+        raise UserError(f"--seconds {seconds}: 0 makes the account of what is there, more also goes on for that long")
     if not any(setting.replace(" ", "").startswith("chunks_per_prompt=") for setting in settings):
         settings = [f"chunks_per_prompt={CHUNKS}", *settings]
     plan = Plan(load_config(config, settings), tuple(chosen), count, seed, held_out, judge)
@@ -278,7 +312,7 @@ def command(
             if not console.is_terminal and (done == total or done % len(chosen) == 0):
                 console.print(f"{done}/{total} takes", highlight=False)
 
-        result = run(plan, out, jobs=jobs, advance=advance)
+        result = run(plan, out, jobs=jobs, seconds=seconds, advance=advance)
     _print(result, out, Console(), as_json)
 
 
@@ -288,12 +322,15 @@ def _print(result: dict[str, Any], out: Path, console: Console, as_json: bool) -
         return
     from rich.table import Table
 
-    shown = ("recall", "first_mention", "wrong_person", "duplicates", "persistence", "covered", "matched")
-    table = Table("strategy", *shown)
+    shown = ("recall", "first_mention", "wrong_person", "covered", "matched")
+    table = Table("strategy", *(figure.replace("_", " ") for figure in shown))
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for name, row in result["strategies"].items():
-        cells = [row.get(c) for c in shown]
-        table.add_row(name, *("" if c is None else f"{c['mean']:.2f} [{c['low']:.2f}, {c['high']:.2f}]" for c in cells))
+        table.add_row(name, *(account.cell(row, figure).replace("*", "") for figure in shown))
     console.print(table)
+    for target in result["targets"]:
+        console.print(account.told(target), highlight=False)
+    console.print(f"{result['scripts']} scripts, {result['takes']['made']} of {result['takes']['planned']} takes")
     console.print(f"{out / 'recall.md'}\n{out / 'recall.svg'}\n{out / 'recall.json'}", highlight=False)
 
 
@@ -310,7 +347,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the scripts")
     parser.add_argument("--held-out", choices=get_args(HeldOut), default="nothing", help="words unseen in training")
     parser.add_argument("--judge", default=READER, metavar="MODEL", help="a chat model that sees reads the pictures")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, on the machine's GPUs by turns")
+    parser.add_argument("--seconds", type=float, help="stop after so long, with an account of the finished scripts")
     parser.add_argument("--json", action="store_true", help="make the last line of stdout one JSON object")
     args = parser.parse_args(arguments)
     try:
@@ -326,6 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             held_out=args.held_out,
             judge=args.judge,
             jobs=args.jobs,
+            seconds=args.seconds,
             as_json=args.json,
         )
     except MemreelError as error:

@@ -29,7 +29,10 @@ def bench_recall(
     judge: Annotated[
         str, typer.Option(metavar="MODEL", help="A chat model that sees reads the pictures, whatever their size.")
     ] = "reader",
-    jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Processes, on the machine's GPUs by turns.")] = 1,
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop after so long, with an account of the finished scripts.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Measure whether people who come back are themselves, strategy by strategy."""
@@ -47,5 +50,6 @@ def bench_recall(
         held_out=held_out,
         judge=judge,
         jobs=jobs,
+        seconds=seconds,
         as_json=json_,
     )

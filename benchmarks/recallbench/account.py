@@ -1,8 +1,8 @@
-"""Writes RecallBench's account: a Markdown table and a drawing of recall against gap (SVG, without a plot library)."""
+"""Writes RecallBench's account as Markdown: targets, the table, recall in parts, rows against each other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 COLUMNS = {
@@ -26,9 +26,6 @@ COLUMNS = {
 }
 """Columns of the table by figure."""
 INTERVALS = ("recall",)
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#222222", "#999999")
-"""Paul Tol's bright scheme, told apart by colour-blind readers."""
-LEFT, TOP, WIDE, HIGH, LEGEND = 56, 24, 420, 260, 200
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -40,9 +37,10 @@ def markdown(result: Mapping[str, Any]) -> str:
         "",
         _caption(result),
         "",
+        *_targets(result["targets"]),
         "| strategy | " + " | ".join(COLUMNS[name] for name in shown) + " |",
         "|---|" + "---:|" * len(shown),
-        *(f"| {name} | " + " | ".join(_cell(row, column) for column in shown) + " |" for name, row in rows.items()),
+        *(f"| {name} | " + " | ".join(cell(row, column) for column in shown) + " |" for name, row in rows.items()),
         "",
         "## All attributes right, by prompts of absence",
         "",
@@ -52,6 +50,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         "",
         *_parts(rows, "by_archetype", ""),
         "",
+        *_contrasts(result["contrasts"]),
         "The reader on painted truth, expected places off by 8 pixels: "
         + ", ".join(f"{name} {value['mean']:.3f}" for name, value in result["reader"].items())
         + ".",
@@ -66,13 +65,57 @@ def _caption(result: Mapping[str, Any]) -> str:
     s = result["settings"]
     unseen = {"nothing": "no words", "both": "names and colour words"}.get(s["held_out"], s["held_out"])
     words = f"{unseen} unseen in training"
+    made, planned = result["takes"]["made"], result["takes"]["planned"]
+    part = "" if made == planned else f" ({made} of {planned} takes are made; only whole scripts count)"
     return (
-        f"Model {s['model']}, {result['scripts']} scripts of 6 prompts, {s['chunks']} chunks a prompt, "
-        f"seed {s['seed']}, prompts read by {s['reader']}, {words}."
+        f"Model {s['model']} ({s['weights']}), {result['scripts']} scripts of 6 prompts{part}, {s['chunks']} chunks a "
+        f"prompt, seed {s['seed']}, prompts read by {s['reader']}, {words}."
     )
 
 
-def _cell(row: Mapping[str, Any], column: str) -> str:
+def told(target: Mapping[str, Any]) -> str:
+    """Return a target as one line: whether it is reached, what it is, what was measured."""
+    return f"{'reached' if target['reached'] else 'missed'}: {target['target']}: {_measured(target)}"
+
+
+def _measured(target: Mapping[str, Any]) -> str:
+    return f"{_ratio(target['measured'], 3)}, needed {target['needed']:.2f}"
+
+
+def _targets(targets: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not targets:
+        return []
+    lines = ["| target for `identity` | needed | measured | |", "|---|---:|---:|---|"]
+    for one in targets:
+        mark = "reached" if one["reached"] else "**missed**"
+        lines.append(f"| {one['target']} | {one['needed']:.2f} | {_ratio(one['measured'], 3)} | {mark} |")
+    return ["## Targets", "", *lines, "", "## All figures", ""]
+
+
+def _contrasts(contrasts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for base, others in contrasts.items():
+        lines += [
+            f"## `{base}` against the others",
+            "",
+            "| against | more recall by | times as much |",
+            "|---|---:|---:|",
+        ]
+        lines += [f"| {name} | {_interval(c['difference'])} | {_ratio(c['ratio'])} |" for name, c in others.items()]
+        lines.append("")
+    if lines:
+        lines += ["Scripts are drawn for both rows at once; an interval without 0 (or 1) is a difference.", ""]
+    return lines
+
+
+def _ratio(value: Mapping[str, float | None], digits: int = 2) -> str:
+    """Return a figure that may lack bounds: of a ratio to nothing, or of a bound itself."""
+    mean, low, high = ("∞" if value[name] is None else f"{value[name]:.{digits}f}" for name in ("mean", "low", "high"))
+    return mean if value["low"] is None else f"{mean} [{low}, {high}]"
+
+
+def cell(row: Mapping[str, Any], column: str) -> str:
+    """Return a figure of a row as text, the main one with its interval; nothing if the row lacks it."""
     if column not in row:
         return ""
     value = row[column]
@@ -92,50 +135,3 @@ def _parts(rows: Mapping[str, Mapping[str, Any]], part: str, prefix: str) -> lis
 
 def _interval(value: Mapping[str, float]) -> str:
     return f"{value['mean']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
-
-
-def drawing(result: Mapping[str, Any]) -> str:
-    """Return recall against gap as SVG: a line a strategy, dashed with enrichment, bars for the intervals."""
-    rows: Mapping[str, Mapping[str, Any]] = {n: r for n, r in result["strategies"].items() if r["by_gap"]}
-    gaps = sorted({int(gap) for row in rows.values() for gap in row["by_gap"]})
-    width, height = LEFT + WIDE + LEGEND, TOP + HIGH + 48
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="sans-serif" font-size="12" role="img" aria-label="Recall against prompts of absence">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-    ]
-    for tenth in range(0, 11, 2):
-        y = _y(tenth / 10)
-        out.append(f'<line x1="{LEFT}" y1="{y}" x2="{LEFT + WIDE}" y2="{y}" stroke="#ddd"/>')
-        out.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{tenth / 10:.1f}</text>')
-    for i, gap in enumerate(gaps):
-        out.append(f'<text x="{_x(i, gaps)}" y="{TOP + HIGH + 18}" text-anchor="middle">{gap}</text>')
-    out.append(f'<text x="{LEFT + WIDE / 2}" y="{TOP + HIGH + 38}" text-anchor="middle">prompts of absence</text>')
-    out.append(f'<text x="{LEFT}" y="{TOP - 8}">share of returns with all attributes right</text>')
-    kinds = list(dict.fromkeys(name.removesuffix("+enrich") for name in rows))
-    for number, (name, row) in enumerate(rows.items()):
-        kind = kinds.index(name.removesuffix("+enrich"))
-        colour = COLOURS[kind % len(COLOURS)]
-        dash = ' stroke-dasharray="5 3"' if name.endswith("+enrich") else ""
-        shift = (number - (len(rows) - 1) / 2) * 3
-        points = [(_x(gaps.index(int(gap)), gaps) + shift, value) for gap, value in row["by_gap"].items()]
-        path = " ".join(f"{x:.1f},{_y(value['mean']):.1f}" for x, value in points)
-        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
-        for x, value in points:
-            low, high = _y(value["low"]), _y(value["high"])
-            out.append(f'<line x1="{x:.1f}" y1="{low:.1f}" x2="{x:.1f}" y2="{high:.1f}" stroke="{colour}"/>')
-            out.append(f'<circle cx="{x:.1f}" cy="{_y(value["mean"]):.1f}" r="3" fill="{colour}"/>')
-        y = TOP + 8 + number * 16
-        out.append(
-            f'<line x1="{LEFT + WIDE + 16}" y1="{y}" x2="{LEFT + WIDE + 44}" y2="{y}" stroke="{colour}" '
-            f'stroke-width="2"{dash}/><text x="{LEFT + WIDE + 50}" y="{y + 4}">{name}</text>'
-        )
-    return "\n".join([*out, "</svg>"]) + "\n"
-
-
-def _x(place: int, gaps: list[int]) -> float:
-    return LEFT + WIDE * (place + 0.5) / len(gaps)
-
-
-def _y(value: float) -> float:
-    return TOP + HIGH * (1 - value)

@@ -77,7 +77,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Take:
-    """One script under one variant."""
+    """One script under one variant; ``weights`` is the video model's fingerprint."""
 
     script: int
     archetype: str
@@ -85,6 +85,7 @@ class Take:
     cases: list[Case]
     segments: list[Segment]
     seconds: float
+    weights: str
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Take:
@@ -122,11 +123,12 @@ class Watcher:
             glance = self._judge.look(chunk.pictures[-1], self._story, prompt_id - 1, t)
             self._glances.setdefault(prompt_id, []).append(glance)
 
-    def take(self, variant: str, film: Film, seconds: float, donor: BenchScript | None = None) -> Take:
+    def take(self, variant: str, film: Film, seconds: float, weights: str, donor: BenchScript | None = None) -> Take:
         """Return everything seen; ``donor`` is the script whose memory was lent."""
         cases = [case for number in self._glances for case in self._cases(number, film, donor)]
         segments = [self._segment(number) for number in self._glances]
-        return Take(self._script.number, self._script.archetype, variant, cases, segments, round(seconds, 3))
+        about = self._script
+        return Take(about.number, about.archetype, variant, cases, segments, round(seconds, 3), weights)
 
     def _cases(self, number: int, film: Film, donor: BenchScript | None) -> list[Case]:
         story, glances = self._story, self._glances[number]

@@ -66,11 +66,13 @@ def test_a_table_and_a_drawing_are_written(opened: list[int], tmp_path: Path) ->
     table = (tmp_path / "recall.md").read_text()
     assert "| identity | **1.00** [1.00, 1.00] |" in table
     assert "| identity+enrich | **1.00**" in table
+    assert "| recall with enrichment | 0.85 | 1.000 [1.000, 1.000] | reached |" in table
+    assert "| identity | 0.00 [0.00, 0.00] | 1.00 [1.00, 1.00] |" in table, "enrichment against none of it"
     drawing = ElementTree.fromstring((tmp_path / "recall.svg").read_text())
-    lines = drawing.findall("{http://www.w3.org/2000/svg}polyline")
+    lines = list(drawing.iter("{http://www.w3.org/2000/svg}polyline"))
     assert [line.get("stroke-dasharray") for line in lines] == [None, "5 3"]
     texts = [text.text for text in drawing.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"identity", "identity+enrich", "1"} <= set(texts)
+    assert {"identity", "with enrichment", "1", "1.00"} <= set(texts)
 
 
 def test_a_stopped_benchmark_goes_on_and_a_cut_line_is_made_again(opened: list[int], tmp_path: Path) -> None:
@@ -85,6 +87,45 @@ def test_a_stopped_benchmark_goes_on_and_a_cut_line_is_made_again(opened: list[i
     assert {**after, "seconds": 0} == {**before, "seconds": 0}
     assert main(command(tmp_path, "none,oracle")) == 0
     assert len(opened) == 3
+
+
+def test_only_scripts_that_every_strategy_has_taken_count_and_the_account_says_so(
+    opened: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tmp_path, "none,oracle", "--scripts", "2")) == 0
+    whole = json.loads((tmp_path / "recall.json").read_text())
+    log = tmp_path / "takes.jsonl"
+    log.write_text("".join(line + "\n" for line in log.read_text().splitlines()[:-1]))
+    assert main(command(tmp_path, "none,oracle", "--scripts", "2", "--seconds", "0", "--json")) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert len(opened) == 4, "no time, no takes"
+    assert (whole["scripts"], result["scripts"], result["takes"]) == (2, 1, {"made": 3, "planned": 4})
+    assert {row["scripts"] for row in result["strategies"].values()} == {1}
+    assert "3 of 4 takes are made" in (tmp_path / "recall.md").read_text()
+
+
+def test_without_a_finished_script_there_is_no_account_but_takes_are_kept(
+    opened: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tmp_path, "none,oracle", "--seconds", "0")) == 2
+    assert "no script is finished under all 2 strategies yet (0 takes are kept)" in capsys.readouterr().err
+    assert not opened
+    assert main(command(tmp_path, "none,oracle", "--seconds", "-3")) == 2
+    assert "--seconds -3" in capsys.readouterr().err
+
+
+def test_takes_of_other_weights_or_of_another_form_are_not_mixed(
+    opened: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tmp_path, "none")) == 0
+    log = tmp_path / "takes.jsonl"
+    log.write_text(log.read_text().replace('"weights": "painted"', '"weights": "trained"'))
+    capsys.readouterr()
+    assert main(command(tmp_path, "none,oracle")) == 2
+    assert "other weights" in capsys.readouterr().err
+    log.write_text('{"script": 0}\n')
+    assert main(command(tmp_path, "none")) == 1
+    assert "choose another --out" in capsys.readouterr().err
 
 
 def test_takes_of_other_settings_are_not_mixed(
