@@ -57,14 +57,14 @@ def clip_model(name: str, config: RunConfig, books: Books) -> ClipModel:
     """
     if name == "local" or name in VIDEO_MODELS:
         chosen = config.model if name == "local" else config.model.model_copy(update={"name": name})
-        return LocalStream(partial(memreel.model.load, chosen))
+        return LocalStream(partial(memreel.model.load, chosen), config.memory.slots)
     from memreel.film.clips.router import hosted
 
     if name != "auto":
         return hosted(name, books)
     local, absent = None, {}
     try:
-        local = LocalStream(partial(memreel.model.load, config.model))
+        local = LocalStream(partial(memreel.model.load, config.model), config.memory.slots)
     except UserError as error:  # its weights are not here: the providers remain
         absent[config.model.name] = str(error)
     return hosted(name, books, local=local, absent=absent)

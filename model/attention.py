@@ -38,14 +38,25 @@ def _flash3(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     return out.flatten(2)
 
 
+def _flashinfer(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Use FlashInfer's kernel for Hopper (the package flashinfer-python), which is compiled at its first use."""
+    from flashinfer import single_prefill_with_kv_cache
+
+    rows = [single_prefill_with_kv_cache(*each, causal=False, backend="fa3") for each in zip(q, k, v, strict=True)]
+    return torch.stack(rows).flatten(2)
+
+
 KERNELS: dict[str, Kernel] = {
     "flash3": _flash3,
+    "flashinfer": _flashinfer,
     "cudnn": _sdpa(SDPBackend.CUDNN_ATTENTION),
     "flash": _sdpa(SDPBackend.FLASH_ATTENTION),
     "efficient": _sdpa(SDPBackend.EFFICIENT_ATTENTION),
     "math": _sdpa(SDPBackend.MATH),
 }
 """Kernels by the name that ``model.wan.attention`` takes."""
+SLOW_TO_START = ("flashinfer",)
+"""Kernels that take a minute or more to be compiled, once a machine: ``auto`` tries them only where that is wanted."""
 ROUNDED: dict[str, Kernel] = {"fp8": attend8}
 """Kernels that are not exact, by name."""
 NEAR = 0.1
@@ -61,7 +72,15 @@ class Choice:
     milliseconds: dict[str, float] = field(default_factory=dict)
 
 
-def choose(name: str, queries: tuple[int, int, int, int], keys: int, device: str, dtype: torch.dtype) -> Choice:
+def choose(
+    name: str,
+    queries: tuple[int, int, int, int],
+    keys: int,
+    device: str,
+    dtype: torch.dtype,
+    *,
+    patient: bool = False,
+) -> Choice:
     """Return the named kernel, or for ``auto`` the fastest.
 
     Args:
@@ -70,6 +89,7 @@ def choose(name: str, queries: tuple[int, int, int, int], keys: int, device: str
         keys: tokens attended.
         device: where it runs.
         dtype: of queries, keys and values.
+        patient: let ``auto`` try what has to be compiled first.
 
     Raises:
         UserError: the named kernel does not run here, or what it computes is too far off; the message has those that
@@ -80,13 +100,17 @@ def choose(name: str, queries: tuple[int, int, int, int], keys: int, device: str
     k = torch.randn(queries[0], keys, *queries[2:], device=device, dtype=dtype, generator=draw)
     took: dict[str, float] = {}
     for each, kernel in (ROUNDED if name in ROUNDED else KERNELS).items():
-        if name == "auto" and took and each == "math":
-            continue  # it writes the whole table of scores, gigabytes at full size
+        if name == "auto" and ((took and each == "math") or (each in SLOW_TO_START and not patient)):
+            continue  # "math" writes the whole table of scores, gigabytes at full size
         if name in ("auto", each) and (found := milliseconds(kernel, q, k, device)) is not None:
             took[each] = round(found, 4)
     if not took:
-        others = [each for each, kernel in KERNELS.items() if milliseconds(kernel, q, k, device) is not None]
-        raise UserError(f"model.wan.attention: '{name}' does not run on {device} in {dtype}; try {', '.join(others)}")
+        quick = [each for each in KERNELS if each not in SLOW_TO_START]
+        others = [each for each in quick if milliseconds(KERNELS[each], q, k, device) is not None]
+        needs = " without FlashInfer (pip install 'memreel[hopper]')" if name in (*ROUNDED, *SLOW_TO_START) else ""
+        raise UserError(
+            f"model.wan.attention: '{name}' does not run on {device} in {dtype}{needs}; try {', '.join(others)}"
+        )
     best = min(took, key=lambda each: took[each])
     if best in ROUNDED:
         _require_near(best, ROUNDED[best], q, k)

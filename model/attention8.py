@@ -1,9 +1,9 @@
 """Attention in 8 bits: queries, keys, values and weights in e4m3, sums in float32.
 
-Queries, keys and values have a scale a head and block of `BLOCK` tokens, so that one number a tile undoes them; what a
-value's scale is below the largest goes into the exponent of its weight. On a GPU a Triton kernel does it; elsewhere the
-same rounded numbers are multiplied in float32, slowly, which is what tests compare with. Softmax over tiles of keys is
-that of FlashAttention (Dao, 2023, §3.1).
+Queries and keys are normalised, so they are rounded as they are; a head's values are divided by a scale, which a
+context's workspace derives from its oldest frames. e4m3 is a floating-point format: what a scale must see to is that
+nothing overflows and hardly anything underflows. On a GPU the kernel is FlashInfer's for Hopper, if that is installed;
+elsewhere the same rounded numbers are multiplied in float32, slowly, which is what tests compare with.
 """
 
 from __future__ import annotations
@@ -11,41 +11,61 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.nn import functional as F
 
-BLOCK = 128
-"""Tokens that share a scale; also a tile of the kernel's."""
+E4M3 = torch.float8_e4m3fn
 LARGEST = 448.0
-LIFT = 8.0
-"""Weights are at most 1, and are rounded as 2 ** 8 times that."""
+"""The largest number in e4m3."""
+HEADROOM = 4.0
+"""How many times larger than those a scale was made from values may be before they are cut."""
 
 
-def attend8(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Attend as `memreel.model.transformer.attend` does, on numbers in e4m3."""
-    if q.is_cuda:
-        from memreel.model.attention8_gpu import attend8_gpu
+def value_scale(values: torch.Tensor) -> torch.Tensor:
+    """Return what to divide each head's values by, float32 ``[…, heads]`` for ``[…, tokens, heads, head_dim]``."""
+    largest = values.abs().amax((-3, -1)).float().clamp(min=1e-12)
+    return largest * (HEADROOM / LARGEST)
 
-        return attend8_gpu(q, k, v)
-    q8, k8, v8 = (_blocks(x.transpose(1, 2).float()) for x in (q, k, v))
-    scores = (q8 @ k8.transpose(-1, -2)) / math.sqrt(q.shape[-1])
+
+def rounded(x: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
+    """Return ``[…, tokens, heads, head_dim]`` in e4m3, each head divided by its ``scale`` ``[…, heads]`` if given."""
+    wide = x.float() if scale is None else x.float() / scale[..., None, :, None]
+    return wide.clamp(-LARGEST, LARGEST).to(E4M3)
+
+
+def attend8(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Attend as `memreel.model.transformer.attend` does, on numbers in e4m3.
+
+    Args:
+        q: queries ``[batch, tokens, heads, head_dim]``.
+        k: keys, in e4m3 if there is a ``scale``.
+        v: values, in e4m3 if there is a ``scale``.
+        scale: what the values were divided by, float32 ``[batch, heads]``.
+    """
+    if scale is None:
+        scale = value_scale(v)
+        k, v = rounded(k), rounded(v, scale)
+    return (_on_gpu if q.is_cuda else _in_float32)(rounded(q), k, v, scale, q.dtype)
+
+
+def _on_gpu(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    from flashinfer import single_prefill_with_kv_cache
+
+    rows = [
+        single_prefill_with_kv_cache(*each, causal=False, backend="fa3", scale_v=one, o_dtype=dtype)
+        for *each, one in zip(q, k, v, scale, strict=True)
+    ]
+    return torch.stack(rows).flatten(2)
+
+
+def _in_float32(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    queries, keys, values = (x.float().transpose(1, 2) for x in (q, k, v))
+    scores = queries @ keys.transpose(-1, -2) / math.sqrt(q.shape[-1])
     weights = (scores - scores.amax(-1, keepdim=True)).exp()
-    scale = _scales(v.transpose(1, 2).float())
-    relative = (scale / scale.amax(2, keepdim=True)).squeeze(-1).unsqueeze(2)  # [batch, heads, 1, keys]
-    seen = (weights * relative * 2**LIFT).to(torch.float8_e4m3fn).float() / (relative * 2**LIFT)
-    out: torch.Tensor = (seen @ v8) / weights.sum(-1, keepdim=True)
-    return out.to(q.dtype).transpose(1, 2).reshape(*q.shape[:2], -1)
-
-
-def _scales(x: torch.Tensor) -> torch.Tensor:
-    """Return the scale of each token's block, ``[batch, heads, tokens, 1]`` for ``[batch, heads, tokens, width]``."""
-    tokens = x.shape[2]
-    whole = F.pad(x, (0, 0, 0, -tokens % BLOCK)).unflatten(2, (-1, BLOCK))
-    largest = whole.abs().amax((3, 4)).clamp(min=1e-12) / LARGEST
-    scale: torch.Tensor = largest.repeat_interleave(BLOCK, 2)[:, :, :tokens, None]
-    return scale
-
-
-def _blocks(x: torch.Tensor) -> torch.Tensor:
-    """Return ``x`` rounded to e4m3 under its blocks' scales."""
-    scale = _scales(x)
-    return (x / scale).clamp(-LARGEST, LARGEST).to(torch.float8_e4m3fn).float() * scale
+    seen = (weights * LARGEST).to(E4M3).float() / LARGEST
+    found: torch.Tensor = (seen @ values) * scale[..., None, None] / weights.sum(-1, keepdim=True)
+    return found.to(dtype).transpose(1, 2).flatten(2)

@@ -12,28 +12,39 @@ chunk; streams that take turns can share one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from memreel.errors import ModelError
+from memreel.model.attention8 import E4M3, rounded, value_scale
 from memreel.model.layout import ContextLayout
 from memreel.model.protocol import EvictedChunk, MemoryFrame
 from memreel.model.rotary import rotate, rotation
 from memreel.model.transformer import FrameContext
 
-Turn = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
-"""Turns keys ``[layers, tokens, heads, head_dim]`` by angles and writes them into a third tensor (`turn_into`)."""
-
 
 def turn_into(keys: torch.Tensor, angles: torch.Tensor, out: torch.Tensor) -> None:
     """Write keys ``[layers, tokens, heads, head_dim]``, turned by ``angles`` (see `rotation`), into ``out``."""
-    if torch.compiler.is_compiling():
-        out.copy_(rotate(keys, angles))
+    if keys.is_cuda:
+        from memreel.model.fused_gpu import turn_keys
+
+        turn_keys(keys, angles, out)
         return
     for layer, room in zip(keys, out, strict=True):  # one by one: the numbers between are twice as wide
-        room.copy_(rotate(layer, angles))
+        turned = rotate(layer, angles)
+        room.copy_(rounded(turned) if room.dtype == E4M3 else turned)
+
+
+def carry_into(values: torch.Tensor, scale: torch.Tensor | None, out: torch.Tensor) -> None:
+    """Write values ``[layers, tokens, heads, head_dim]``, divided by ``scale`` ``[layers, heads]``, into ``out``."""
+    if values.is_cuda:
+        from memreel.model.fused_gpu import carry
+
+        carry(values, out, scale)
+    else:
+        out.copy_(rounded(values, scale) if out.dtype == E4M3 else values)
 
 
 @dataclass(frozen=True)
@@ -52,10 +63,10 @@ class Plan:
 class Workspace:
     """Room in which contexts are laid out, a row a video; the next lay-out is written over the last."""
 
-    def __init__(self, layout: ContextLayout, turn: Turn = turn_into) -> None:
-        """Take no memory yet; ``turn`` is `turn_into` or a compiled equal of it."""
-        self.layout, self._turn = layout, turn
-        self._keys = self._values = torch.empty(0)
+    def __init__(self, layout: ContextLayout, *, eight_bits: bool = False) -> None:
+        """Take no memory yet; with ``eight_bits`` contexts are in e4m3, values scaled by those of the oldest frames."""
+        self.layout, self.eight_bits = layout, eight_bits
+        self._keys = self._values = self._scales = torch.empty(0)
 
     @torch.inference_mode()
     def lay_out(self, plans: Sequence[Plan], grid: tuple[int, int]) -> FrameContext | None:
@@ -63,23 +74,29 @@ class Workspace:
         frames = plans[0].frames
         if not frames:
             return None
-        laid, kept = self._room(plans[0].pieces[0][0], len(plans), frames)
+        like = plans[0].pieces[0][0]
+        laid, kept = self._room(like, len(plans), frames)
+        scales = self._scales[:, : len(plans)] if self.eight_bits else None
         for row, plan in enumerate(plans):
             angles, at = rotation(plan.times, *grid, laid.shape[-1], laid.device), 0
+            if scales is not None:
+                scales[:, row] = value_scale(plan.pieces[0][1].to(laid.device).flatten(1, 2))
             for keys, values in plan.pieces:
                 end = at + keys.shape[1] * keys.shape[2]
-                self._turn(keys.to(laid.device).flatten(1, 2), angles[:, at:end], laid[:, row, at:end])
-                kept[:, row, at:end].copy_(values.flatten(1, 2))
+                turn_into(keys.to(laid.device).flatten(1, 2), angles[:, at:end], laid[:, row, at:end])
+                scale = None if scales is None else scales[:, row].contiguous()
+                carry_into(values.to(laid.device).flatten(1, 2), scale, kept[:, row, at:end])
                 at = end
-        return FrameContext(list(laid), list(kept), room=True)
+        return FrameContext(list(laid), list(kept), True, None if scales is None else list(scales))
 
     def _room(self, like: torch.Tensor, rows: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return keys and values ``[layers, rows, tokens, heads, head_dim]`` for ``frames`` and the current chunk."""
         layers, _, tokens, heads, width = like.shape
-        whole = self.layout.sink + self.layout.memory + self.layout.local + self.layout.chunk
-        if self._keys.numel() == 0 or self._keys.dtype != like.dtype or self._keys.shape[1] < rows:
-            self._keys = like.new_zeros(layers, rows, whole * tokens, heads, width)
+        dtype = E4M3 if self.eight_bits else like.dtype
+        if self._keys.numel() == 0 or self._keys.dtype != dtype or self._keys.shape[1] < rows:
+            self._keys = like.new_zeros((layers, rows, self.layout.whole * tokens, heads, width), dtype=dtype)
             self._values = torch.zeros_like(self._keys)
+            self._scales = like.new_ones((layers, rows, heads), dtype=torch.float32)
         length = (frames + self.layout.chunk) * tokens
         return self._keys[:, :rows, :length], self._values[:, :rows, :length]
 
@@ -111,8 +128,8 @@ class StreamCache:
         Raises:
             ModelError: more memory frames than slots, or one without keys and values.
         """
-        if len(memory) > self.layout.memory:
-            raise ModelError(f"{len(memory)} memory frames for {self.layout.memory} slots; hand in fewer")
+        if len(memory) > self.layout.slots:
+            raise ModelError(f"{len(memory)} memory frames for {self.layout.slots} slots; hand in fewer")
         sink = [self.sink] if self.sink is not None else []
         recalled = self.recall(memory)
         near = [chunk for chunk in self.local if not sink or chunk.index != sink[0].index]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from memreel.model.transformer import VideoTransformer
 
@@ -30,9 +31,15 @@ class Fp8Linear(nn.Module):
     weight: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, linear: nn.Linear) -> None:
-        """Round a layer's weight; its bias stays."""
+    def __init__(self, linear: nn.Linear, *, after_gelu: bool = False) -> None:
+        """Round a layer's weight; its bias stays.
+
+        Args:
+            linear: the layer.
+            after_gelu: apply the GELU to the input first, on the way to e4m3.
+        """
         super().__init__()
+        self.after_gelu = after_gelu
         weight, scale = rounded(linear.weight.detach())
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale.t().contiguous())
@@ -40,7 +47,7 @@ class Fp8Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Project ``[..., in]`` to ``[..., out]``."""
-        rows, scale = rounded(x.flatten(0, -2))
+        rows, scale = self._input(x.flatten(0, -2))
         if x.is_cuda:
             out: torch.Tensor = torch._scaled_mm(
                 rows, self.weight.t(), scale, self.scale, bias=self.bias, out_dtype=x.dtype, use_fast_accum=True
@@ -50,6 +57,15 @@ class Fp8Linear(nn.Module):
             out = (product + self.bias.float()).to(x.dtype)
         return torch.unflatten(out, 0, x.shape[:-1])
 
+    def _input(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.after_gelu:
+            return rounded(rows)
+        if rows.is_cuda:
+            from memreel.model.fused_gpu import round_gelu
+
+            return round_gelu(rows)
+        return rounded(F.gelu(rows, approximate="tanh"))
+
 
 def quantise(net: VideoTransformer) -> int:
     """Turn the linear layers of a transformer's blocks into `Fp8Linear`, and return how many there were."""
@@ -58,8 +74,9 @@ def quantise(net: VideoTransformer) -> int:
         for name, module in list(block.named_modules()):
             if isinstance(module, nn.Linear) and name not in TEXT_SIDE:
                 parent, _, last = name.rpartition(".")
-                setattr(block.get_submodule(parent), last, Fp8Linear(module))
+                setattr(block.get_submodule(parent), last, Fp8Linear(module, after_gelu=name == "ffn.2"))
                 found += 1
+        block.ffn[1] = nn.Identity()
     return found
 
 

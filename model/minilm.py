@@ -66,6 +66,13 @@ class SentenceEncoder:
         )
         self.model.to(device).eval().requires_grad_(False)
 
+    @classmethod
+    def without_weights(cls, tokenizer: Any) -> SentenceEncoder:
+        """Return one that can `tokenize` and nothing else, for processes that only prepare texts."""
+        made = cls.__new__(cls)
+        made.device, made.tokenizer, made._lock = "cpu", tokenizer, threading.Lock()
+        return made
+
     def tokenize(self, texts: Sequence[str], max_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token ids and mask, both ``[texts, tokens]``, cut at ``max_tokens`` and padded to the longest."""
         with self._lock:

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from memreel.model.attention8 import E4M3, rounded
 from memreel.model.rotary import rotate
 
 
@@ -44,8 +45,11 @@ class TransformerConfig:
         return self.dim // self.heads
 
 
-Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Attention of queries, keys and values ``[batch, tokens, heads, head_dim]`` to ``[batch, tokens, dim]``."""
+Kernel = Callable[..., torch.Tensor]
+"""Attention of queries, keys and values ``[batch, tokens, heads, head_dim]`` to ``[batch, tokens, dim]``.
+
+One that attends in e4m3 takes the values' scales as well, where its keys and values are in it already.
+"""
 
 
 class TextContext(NamedTuple):
@@ -61,12 +65,14 @@ class FrameContext(NamedTuple):
     """Earlier frames as each block's self-attention sees them: keys (rotated) and values, one tensor a layer.
 
     With ``room`` the last tokens of each tensor are free for the current frames' own, which are written there instead
-    of being put beside in a copy; such a context is for inference, by one forward at a time.
+    of being put beside in a copy; such a context is for inference, by one forward at a time. With ``scales`` it is in
+    e4m3, each head's values divided by its scale, ``[batch, heads]`` a layer (`memreel.model.attention8`).
     """
 
     keys: list[torch.Tensor]
     values: list[torch.Tensor]
     room: bool = False
+    scales: list[torch.Tensor] | None = None
 
 
 class Written(NamedTuple):
@@ -126,9 +132,15 @@ def beside(earlier: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     return torch.cat((spread, sharing), 2).flatten(0, 1)
 
 
-def into(context: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """Write keys or values into the free last tokens of a context, and return the whole."""
-    context[:, context.shape[1] - own.shape[1] :].copy_(own)
+def into(context: torch.Tensor, own: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
+    """Write keys or values into the free last tokens of a context, divided by ``scale``, and return the whole."""
+    room = context[:, context.shape[1] - own.shape[1] :]
+    if own.is_cuda:
+        from memreel.model.fused_gpu import carry
+
+        carry(own, room, scale)
+    else:
+        room.copy_(rounded(own, scale) if room.dtype == E4M3 else own)
     return context
 
 
@@ -335,12 +347,13 @@ class VideoTransformer(nn.Module):
         before, between, after = self.pieces
         for i, block in enumerate(self.each_block()):
             q, turned, k, v = before(block, x, modulation, turn)
-            keys, values = turned, v
+            keys, values, scale = turned, v, ()
             if context is not None and context.room:
-                keys, values = into(context.keys[i], keys), into(context.values[i], values)
+                scale = () if context.scales is None else (context.scales[i],)
+                keys, values = into(context.keys[i], keys), into(context.values[i], values, *scale)
             elif context is not None:
                 keys, values = beside(context.keys[i], keys), beside(context.values[i], values)
-            x, query = between(block, x, self.kernel(q, keys, values), modulation)
+            x, query = between(block, x, self.kernel(q, keys, values, *scale), modulation)
             if text.mask is None:
                 read = self.text_kernel(query, text.keys[i], text.values[i])
             else:

@@ -89,7 +89,8 @@ def write_context(
 def layout_times(frames: int) -> list[float]:
     """Return the time positions of a context of ``frames`` frames in one of the layouts of `samples.LAYOUTS`."""
     sink, memory, local = {
-        0: (0, 0, 0), 3: (3, 0, 0), 6: (3, 0, 3), 9: (3, 0, 6), 10: (3, 1, 6), 11: (3, 2, 6), 12: (3, 3, 6)
+        0: (0, 0, 0), 3: (3, 0, 0), 6: (3, 0, 3), 9: (3, 0, 6), 10: (3, 1, 6), 11: (3, 2, 6), 12: (3, 3, 6),
+        14: (3, 5, 6), 15: (3, 6, 6),
     }[frames]  # fmt: skip
     return LAYOUT.positions(sink, memory, local)
 

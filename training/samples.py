@@ -29,7 +29,9 @@ FPS = 16
 SHAPES = 80
 Layouts = tuple[tuple[tuple[int, int, int], float], ...]
 LAYOUTS: Layouts = (
-    ((3, 3, 6), 0.70),
+    ((3, 3, 6), 0.58),
+    ((3, 6, 6), 0.08),
+    ((3, 5, 6), 0.04),
     ((3, 2, 6), 0.05),
     ((3, 1, 6), 0.05),
     ((3, 0, 6), 0.06),
@@ -137,7 +139,7 @@ def _recall(random: Random, line: Timeline, index: int, count: int) -> list[Mome
     wanted = list(now.mentions) + [e.key for e in now.exits if e.told]
     random.shuffle(wanted)
     chosen: list[Moment] = []
-    for _ in range(2):
+    for _ in range(2 if count <= 3 else 3):
         for key in wanted:
             options = [
                 (s, c)
@@ -251,8 +253,7 @@ class Batches(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
         info = torch.utils.data.get_worker_info()
         random = Random(self.seed * 1009 + (info.id if info else 0))
         torch.set_num_threads(1)
-        encoder = SentenceEncoder.__new__(SentenceEncoder)
-        encoder.device, encoder.tokenizer = "cpu", self.tokenizer
+        encoder = SentenceEncoder.without_weights(self.tokenizer)
         while True:
             layout = random.choices([k for k, _ in self.layouts], [w for _, w in self.layouts])[0]
             yield collate([make_sample(random, layout) for _ in range(self.batch)], encoder)

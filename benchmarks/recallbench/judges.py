@@ -16,7 +16,6 @@ from memreel.benchmarks.recallbench.scripts import looks
 from memreel.benchmarks.recallbench.sight import Glance, compared, look_at
 from memreel.configs.schema import AgentConfig
 from memreel.errors import ModelError, UserError
-from memreel.film.asking import NoAnswer, ask_for
 from memreel.model.protocol import Pictures, VideoSpec
 from memreel.world import palette
 from memreel.world.draw import HEIGHT, WIDTH
@@ -115,6 +114,7 @@ class ChatJudge:
 
     def look(self, picture: Pictures, story: Story, scene: int, t: float, offset: float = 0.0) -> Glance:
         """Ask about a picture; positions are not used."""
+        from memreel.film.asking import NoAnswer, ask_for
         from memreel.film.vision import as_jpeg, with_picture
 
         del offset

@@ -64,7 +64,7 @@ def _wait(device: str) -> None:
 def limit(model: WanModel) -> dict[str, Any]:
     """Return a steady chunk's arithmetic, and how long it takes at the speed of large matrix products."""
     layout, tokens = model.layout, model.grid[0] * model.grid[1]
-    attended = layout.sink + layout.memory + layout.local + layout.chunk
+    attended = layout.whole
     each = work(model.net.config, layout.chunk * tokens, attended * tokens)
     passes = len(model.config.steps) + 1
     plain = product_speed(model.device, model.dtype)

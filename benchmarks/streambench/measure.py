@@ -90,7 +90,7 @@ def measure(model: WanModel, config: RunConfig, chunks: int, profile: Path | Non
     if cuda:
         torch.cuda.reset_peak_memory_stats(model.device)
     # Window and slots are full by then, and what is recorded has been: once as often as the context grew.
-    steady = model.layout.local // model.layout.chunk + model.layout.memory + 4
+    steady = model.layout.local // model.layout.chunk + model.layout.slots + 4
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         loop = Loop(model, config, Path(folder))
@@ -100,12 +100,15 @@ def measure(model: WanModel, config: RunConfig, chunks: int, profile: Path | Non
         for _ in range(steady - 1):
             loop.turn()
         warm = time.perf_counter()
-        turns = [loop.turn() for _ in range(chunks)]
-        attended = len(turns[-1][0].attended)
-        _ = turns[-1][0].pictures
+        turns: list[tuple[dict[str, float], dict[str, float]]] = []
+        for _ in range(chunks):
+            chunk, parts = loop.turn()
+            turns.append((chunk.seconds, parts))  # the chunk itself is let go of: it holds what left the window
+        attended = len(chunk.attended)
+        _ = chunk.pictures
         if profile is not None:
             profile.write_text(traced(loop, device=model.device))
-    spent = [{**chunk.seconds, **parts} for chunk, parts in turns]
+    spent = [{**seconds, **parts} for seconds, parts in turns]
     for each in spent:
         each["transformer"] = each["denoise"] + each["clean"]
     figures = {name: _spread([1000 * each[name] for each in spent]) for name in (*PARTS, "pictures", "transformer")}

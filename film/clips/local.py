@@ -31,6 +31,8 @@ from memreel.output.video import assemble, encode
 LATENTS = ".safetensors"
 FIRST_GUESS_S = 1.0
 """Seconds that a chunk takes, until one was timed."""
+SLOTS = 3
+"""References that a clip attends to at most, where the caller does not say."""
 FOREIGN = -1
 """Chunk number of memory frames that are not of this stream: below all of its own."""
 
@@ -48,15 +50,16 @@ class LocalStream:
 
     provider = "local"
 
-    def __init__(self, load: Callable[[], VideoModel]) -> None:
-        """Use the video model that ``load`` gives, now and whenever it was let go of.
+    def __init__(self, load: Callable[[], VideoModel], slots: int = SLOTS) -> None:
+        """Use the video model that ``load`` gives, now and whenever it was let go of; ``slots``: references at most.
 
         Raises:
             UserError: it cannot be loaded.
         """
         self._load = load
         self._model: VideoModel | None = load()
-        self.name, self.spec, self.slots = self._model.name, self._model.spec, self._model.memory_slots
+        self.name, self.spec = self._model.name, self._model.spec
+        self.slots = min(slots, self._model.memory_slots)
         self._takes_pictures = isinstance(self._model, Encodes)
         self.used = False
         """Whether it has made a clip: a model that never does is idle."""

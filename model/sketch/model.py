@@ -43,7 +43,7 @@ class SketchModel:
 
     name = "sketch"
     spec = SPEC
-    memory_slots = LAYOUT.memory
+    memory_slots = LAYOUT.slots
 
     def __init__(
         self, net: SketchNet, codec: torch.nn.Module, encoder: SentenceEncoder, scorer: Scorer, device: str

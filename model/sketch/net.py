@@ -11,7 +11,7 @@ from memreel.model.sketch.text import TextRefiner
 from memreel.model.transformer import TextContext, TransformerConfig, VideoTransformer
 
 CONFIG = TransformerConfig(dim=256, heads=4, layers=10, ffn_dim=1024, freq_dim=256, text_dim=256)
-LAYOUT = ContextLayout()
+LAYOUT = ContextLayout(spare=3)
 STEPS = 4
 SHIFT = 3.0
 LATENT = (16, 14, 24)

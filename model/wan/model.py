@@ -17,7 +17,7 @@ import torch
 from memreel.configs.schema import WanConfig
 from memreel.errors import ModelError, UserError
 from memreel.model.attention import ROUNDED, Choice, choose
-from memreel.model.cache import Workspace, turn_into
+from memreel.model.cache import Workspace
 from memreel.model.fingerprint import fingerprint
 from memreel.model.fp8 import quantise, supported
 from memreel.model.layout import ContextLayout
@@ -31,7 +31,7 @@ from memreel.model.wan.files import files_of
 from memreel.model.wan.passes import Passes
 from memreel.model.wan.stream import Together, WanStream
 from memreel.model.wan.text import MAX_TOKENS, WanText, load_text, padded
-from memreel.model.wan.tiny import load_tiny
+from memreel.model.wan.tiny import TinyDecoder, load_tiny
 from memreel.model.wan.vae import Codec, load_vae
 from memreel.model.worker import on_model_thread
 
@@ -76,10 +76,11 @@ class WanModel:
         """Noise levels of a chunk's steps."""
         self._fingerprint = fingerprint(net)
         self.attention = self._set_up()
-        compiled = torch.compile(turn_into, dynamic=True) if config.speed != "eager" else turn_into
-        self.workspace = Workspace(self.layout, compiled)
+        self.workspace = Workspace(self.layout, eight_bits=self.attention.name in ROUNDED)
         """Where contexts are laid out, by one stream after the other."""
         self.passes = Passes(net, self.grid, device, self.scorer.layers, record=config.speed == "graphs")
+        if config.speed == "graphs" and isinstance(codec, TinyDecoder):
+            codec.record(device)
         self.darkroom = Darkroom(device)
         self._phrase = lru_cache(maxsize=64)(self._read_phrase)
         self._timelines: WeakKeyDictionary[Log, Timeline] = WeakKeyDictionary()
@@ -104,12 +105,13 @@ class WanModel:
                 )
             quantise(net)
         tokens = self.grid[0] * self.grid[1]
-        attended = (layout.sink + layout.memory + layout.local + layout.chunk) * tokens
+        attended = layout.whole * tokens
         queries = (1, layout.chunk * tokens, net.config.heads, net.config.head_dim)
-        chosen = choose(config.attention, queries, attended, self.device, self.dtype)
+        patient = config.speed != "eager"
+        chosen = choose(config.attention, queries, attended, self.device, self.dtype, patient=patient)
         net.kernel = chosen.kernel
         to_text = "auto" if config.attention in ROUNDED else config.attention
-        net.text_kernel = choose(to_text, queries, MAX_TOKENS, self.device, self.dtype).kernel
+        net.text_kernel = choose(to_text, queries, MAX_TOKENS, self.device, self.dtype, patient=patient).kernel
         if config.speed != "eager":
             net.pieces = Pieces(
                 torch.compile(Block.before, dynamic=False),

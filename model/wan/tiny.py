@@ -15,6 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from memreel.errors import UserError
+from memreel.model.clock import on_gpu
+from memreel.model.replay import Replayed, Tensors
 from memreel.model.wan.checkpoint import check, read_file
 
 STAGES = ((3, 1), (9, 2), (15, 2))
@@ -54,7 +56,7 @@ class Growth(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Grow ``[frames, width, rows, columns]`` along its first axis."""
         grown: torch.Tensor = self.conv(x)
-        return grown.reshape(-1, self.width, *x.shape[2:])
+        return like(x, grown.reshape(-1, self.width, *x.shape[2:]))
 
 
 class TinyDecoder(nn.Module):
@@ -70,6 +72,12 @@ class TinyDecoder(nn.Module):
             layers[str(start + 5)] = nn.Conv2d(width, following, 3, padding=1, bias=False)
         layers[str(LAST)] = nn.Conv2d(widths[-1], 3, 3, padding=1)
         self.decoder = nn.ModuleDict(layers)
+        self.replayed = Replayed("cpu")
+        """What decodes the chunks of a video under way: plainly, unless `record` was called."""
+
+    def record(self, device: str) -> None:
+        """Decode by recordings from now on, which saves the host two hundred launches a chunk."""
+        self.replayed = Replayed(device)
 
     def begin(self) -> TinyDecoding:
         """Begin to decode a video."""
@@ -90,17 +98,25 @@ class TinyDecoding:
 
         One after the other, which needs a third of the memory; if it fails, it has not happened.
         """
-        past = dict(self._past)
-        pictures = torch.cat([self._frame(latent, past) for latent in latents.split(1)])
-        pictures = pictures if self.started else pictures[LEAD:]
+        if self.started:
+            pictures, past = self.codec.replayed(self._decode, {"latents": latents, **self._past})
+            if self.codec.replayed.records:  # the next chunk, of whichever video, is written over these
+                pictures, past = pictures.clone(), {number: seen.clone() for number, seen in past.items()}
+        else:
+            pictures, past = self._decode({"latents": latents})
+            pictures = pictures[LEAD:]
         self._past, self.started = past, True
         return pictures
+
+    def _decode(self, given: Tensors) -> tuple[torch.Tensor, Tensors]:
+        past = {number: seen for number, seen in given.items() if number != "latents"}
+        return torch.cat([self._frame(latent, past) for latent in given["latents"].split(1)]), past
 
     def _frame(self, latent: torch.Tensor, past: dict[str, torch.Tensor]) -> torch.Tensor:
         layers = self.codec.decoder
         first = layers["1"]
         assert isinstance(first, nn.Conv2d)
-        x = F.relu(first(torch.tanh(latent.to(first.weight.dtype) / 3) * 3))
+        x = F.relu(first(like(first.weight, torch.tanh(latent.to(first.weight.dtype) / 3) * 3)))
         for start, _ in STAGES:
             for number in map(str, range(start, start + 3)):
                 x = layers[number](x, _shifted(number, x, past))
@@ -108,6 +124,12 @@ class TinyDecoding:
             x = layers[str(start + 5)](layers[str(start + 4)](x))
         pictures: torch.Tensor = layers[str(LAST)](F.relu(x)).float().clamp(0, 1)
         return pictures
+
+
+def like(other: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return ``x``, channels innermost if they are in ``other``, as a GPU's convolutions want them."""
+    last = other.is_contiguous(memory_format=torch.channels_last) and not other.is_contiguous()
+    return x.contiguous(memory_format=torch.channels_last) if last else x
 
 
 def _shifted(number: str, x: torch.Tensor, past: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -134,4 +156,11 @@ def load_tiny(path: Path, device: str, dtype: torch.dtype) -> TinyDecoder:
         codec = TinyDecoder((first.shape[0], widths[0], widths[1], widths[2]), first.shape[1])
     check(weights, codec, path)
     codec.load_state_dict({name: value.to(device, dtype) for name, value in weights.items()}, assign=True)
-    return codec.eval().requires_grad_(False)
+    return placed(codec.eval().requires_grad_(False), device)
+
+
+def placed(codec: TinyDecoder, device: str) -> TinyDecoder:
+    """Return the decoder on its device, channels innermost on a GPU."""
+    if on_gpu(device):
+        return codec.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return codec.to(device)

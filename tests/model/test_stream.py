@@ -22,7 +22,7 @@ from memreel.model.transformer import TextContext, attend
 
 def test_it_keeps_the_protocol(sketch: SketchModel) -> None:
     model: VideoModel = sketch
-    assert (model.name, model.memory_slots) == ("sketch", 3)
+    assert (model.name, model.memory_slots) == ("sketch", 6)
     spec = model.spec
     assert (spec.width, spec.height, spec.fps, spec.chunk_pictures) == (192, 112, 16, 12)
     assert (spec.latent_channels, spec.latent_height, spec.latent_width) == LATENT
