@@ -207,7 +207,7 @@ def _earlier(plan: Plan, out: Path) -> dict[tuple[int, str], Take]:
     claim, log = out / "plan.json", out / "takes.jsonl"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if claim.exists() and json.loads(claim.read_text(encoding="utf-8")) != plan.key:
+        if claim.exists() and _claimed(claim) != plan.key:
             raise UserError(f"{out} holds takes of another configuration or seed: choose another --out")
         claim.write_text(json.dumps(plan.key, indent=2) + "\n", encoding="utf-8")
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
@@ -218,6 +218,12 @@ def _earlier(plan: Plan, out: Path) -> dict[tuple[int, str], Take]:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise StoreError(f"{out}: cannot use it for the benchmark's results ({error}); choose another --out") from error
     return {(take.script, take.variant): take for take in takes if (take.script, take.variant) in wanted}
+
+
+def _claimed(claim: Path) -> dict[str, Any]:
+    """Return what a folder's takes depend on; settings that are newer than they are have their defaults."""
+    told: dict[str, Any] = json.loads(claim.read_text(encoding="utf-8"))
+    return {**told, "config": RunConfig.model_validate(told["config"]).model_dump(mode="json")}
 
 
 def account_of(plan: Plan, takes: Sequence[Take]) -> dict[str, Any]:

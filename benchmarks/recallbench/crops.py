@@ -134,6 +134,7 @@ class Colours:
     def embed_text(self, text: str) -> Features | None:
         """Return None: it does not read."""
         del text
+        return None
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ def _panel(
     out = []
     lines = _folded(kind)
     for number, line in enumerate(lines):
-        y = -8 - 13 * (len(lines) - 1 - number)
-        out.append(f'<text x="0" y="{y}" font-size="12" font-weight="bold">{escape(line)}</text>')
+        above = 8 + 13 * (len(lines) - 1 - number)
+        out.append(f'<text x="0" y="{-above}" font-size="12" font-weight="bold">{escape(line)}</text>')
     for tenth in (0, 5, 10):
         y = _y(tenth / 10)
         out.append(f'<path d="M0 {y} h{WIDE}" stroke="#ddd"/>')

@@ -52,7 +52,7 @@ class SketchModel:
         self.net = net.to(device)
         self.codec = codec.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.encoder, self.scorer, self.device = encoder, scorer, device
-        self.scorers = tuple(scorer.others)
+        self.scorers: Sequence[str] = tuple(scorer.others)
         self.current = rotation(LAYOUT.current(), *TOKENS, CONFIG.head_dim).to(device)
         self.alone = rotation([0.0], *TOKENS, CONFIG.head_dim).to(device)
         self._phrase = lru_cache(maxsize=256)(self.read)

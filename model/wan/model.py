@@ -67,7 +67,7 @@ class WanModel:
         layers = net.config.layers
         looked, top = sorted({layers * part // 8 for part in (3, 4, 5, 6)}), max(1, self.grid[0] * self.grid[1] // 10)
         self.scorer = Scorer(tuple(looked), top, others={f"layer-{n}": Scorer((n,), top) for n in looked})
-        self.scorers = tuple(self.scorer.others)
+        self.scorers: Sequence[str] = tuple(self.scorer.others)
         self.dtype = net.patch_embedding.weight.dtype
         self.sigmas = [
             float(shifted(torch.tensor(step / TIMESTEPS, dtype=torch.float64), config.shift)) for step in config.steps

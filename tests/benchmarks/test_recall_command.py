@@ -133,6 +133,15 @@ def test_takes_of_other_weights_or_of_another_form_are_not_mixed(
     assert "choose another --out" in capsys.readouterr().err
 
 
+def test_takes_from_before_a_setting_was_there_are_gone_on_with(opened: list[int], tmp_path: Path) -> None:
+    assert main(command(tmp_path, "none")) == 0
+    claim = json.loads((tmp_path / "plan.json").read_text())
+    del claim["config"]["memory"]["words"]
+    (tmp_path / "plan.json").write_text(json.dumps(claim))
+    assert main(command(tmp_path, "none")) == 0
+    assert len(opened) == 1
+
+
 def test_takes_of_other_settings_are_not_mixed(
     opened: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
