@@ -24,13 +24,13 @@ from transformers import (
     ViTModel,
 )
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+MEAN = [0.5, 0.4, 0.3]
 SIDE = {"height": 28, "width": 28}
 
 
@@ -75,11 +75,22 @@ def vit(folder: Path) -> Path:
 
 
 def clip(folder: Path) -> Path:
+    """A CLIP with the processor's settings as its first checkpoints have them."""
     tokenizer = clip_words(folder)
     text = {**SMALL, "vocab_size": len(tokenizer), "max_position_embeddings": 16, "eos_token_id": 53}
     config = CLIPConfig(text_config=text, vision_config={**SMALL, "image_size": 28, "patch_size": 7}, projection_dim=24)
-    processor = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size=SIDE)
-    return saved(folder, seeded(lambda: CLIPModel(config)), processor, tokenizer)
+    saved(folder, seeded(lambda: CLIPModel(config)), tokenizer)
+    old = {"feature_extractor_type": "CLIPFeatureExtractor", "size": 28, "crop_size": 28, "resample": 3}
+    told = {
+        **old,
+        "do_resize": True,
+        "do_center_crop": True,
+        "do_normalize": True,
+        "image_mean": MEAN,
+        "image_std": MEAN,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(told))
+    return folder
 
 
 def owlv2(folder: Path) -> Path:
