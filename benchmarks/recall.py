@@ -16,17 +16,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any, get_args
 
 from memreel.benchmarks.recallbench import account, contrasts, figures
+from memreel.benchmarks.recallbench.accuracy import crop_accuracy, reader_accuracy
 from memreel.benchmarks.recallbench.cases import Take, Watcher
+from memreel.benchmarks.recallbench.checkpoints import check_folders, cropper_for
 from memreel.benchmarks.recallbench.crew import share
+from memreel.benchmarks.recallbench.crops import Album, Cropper
 from memreel.benchmarks.recallbench.drawing import drawing
 from memreel.benchmarks.recallbench.film import shoot
-from memreel.benchmarks.recallbench.judges import READER, Judge, judge_for
-from memreel.benchmarks.recallbench.scripts import FULL, QUICK, BenchScript, looks, make_script, twin
-from memreel.benchmarks.recallbench.strategies import CONTROLS, TABLE, Variant, variants
+from memreel.benchmarks.recallbench.judges import NOBODY, READER, Judge, judge_for
+from memreel.benchmarks.recallbench.scripts import FULL, QUICK, BenchScript, make_script, twin
+from memreel.benchmarks.recallbench.strategies import TABLE, Variant, variants
+from memreel.benchmarks.recallbench.strategies import controls as controls_of
 from memreel.configs import load_config
 from memreel.configs.schema import ModelConfig, RunConfig
 from memreel.errors import MemreelError, StoreError, UserError
@@ -40,8 +43,9 @@ if TYPE_CHECKING:
 
 CHUNKS = 8
 """Chunks a prompt where the caller does not say: 6 s, enough for everybody to arrive and for readings after it."""
-READER_OFFSET = 8.0
-"""Pixels by which expected places are put off when the reader itself is measured."""
+READ_COLUMNS = ("recall", "first_mention", "wrong_person", "covered", "matched")
+CROP_COLUMNS = ("reidentified", "chance", "likeness", "found", "covered", "matched")
+"""What the terminal's table shows where looks are read, and where there are crops alone."""
 
 
 @dataclass(frozen=True)
@@ -54,27 +58,33 @@ class Plan:
     seed: int = 0
     held_out: HeldOut = "nothing"
     judge: str = READER
+    crops: tuple[str, str] | None = None
 
     @property
     def key(self) -> dict[str, Any]:
         """Return what a take depends on besides its script and its variant."""
         config = self.config.model_dump(mode="json")
-        return {"config": config, "seed": self.seed, "held_out": self.held_out, "judge": self.judge}
+        key = {"config": config, "seed": self.seed, "held_out": self.held_out, "judge": self.judge}
+        return key if self.crops is None else {**key, "crops": list(self.crops)}
 
 
 def make_take(plan: Plan, number: int, variant: Variant, model: VideoModel) -> Take:
     """Render one script under one variant and read it.
 
     Raises:
-        UserError: the judge cannot read the model's pictures.
+        UserError: the judge or the crops' locator cannot read the model's pictures, or a file of theirs is missing.
         ModelError: the judge gave no answer.
     """
     began = time.perf_counter()
     judge = _judge(plan)
     judge.check(model.spec)
+    cropper = _cropper(plan, model.device)
+    if cropper is not None:
+        cropper.locator.check(model.spec)
     embed = sentence_encoder().embed
     script = make_script(number, plan.seed, plan.held_out)
-    watcher = Watcher(script, model.spec, plan.config.chunks_per_prompt, judge)
+    album = None if cropper is None else Album(cropper, script.story)
+    watcher = Watcher(script, model.spec, plan.config.chunks_per_prompt, judge, album)
     donor, lent = _donor(plan, script, variant), None
     if donor is not None:
         memory = shoot(model, donor, replace(variant, lend=None), plan.config, embed).memory
@@ -88,6 +98,16 @@ def make_take(plan: Plan, number: int, variant: Variant, model: VideoModel) -> T
 
 def _judge(plan: Plan) -> Judge:
     return judge_for(plan.judge, plan.config.agent)
+
+
+def _gpu() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _cropper(plan: Plan, device: str) -> Cropper | None:
+    return None if plan.crops is None else cropper_for(*plan.crops, device)
 
 
 def _donor(plan: Plan, script: BenchScript, variant: Variant) -> BenchScript | None:
@@ -187,7 +207,7 @@ def _earlier(plan: Plan, out: Path) -> dict[tuple[int, str], Take]:
     claim, log = out / "plan.json", out / "takes.jsonl"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if claim.exists() and json.loads(claim.read_text(encoding="utf-8")) != plan.key:
+        if claim.exists() and _claimed(claim) != plan.key:
             raise UserError(f"{out} holds takes of another configuration or seed: choose another --out")
         claim.write_text(json.dumps(plan.key, indent=2) + "\n", encoding="utf-8")
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
@@ -198,6 +218,12 @@ def _earlier(plan: Plan, out: Path) -> dict[tuple[int, str], Take]:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise StoreError(f"{out}: cannot use it for the benchmark's results ({error}); choose another --out") from error
     return {(take.script, take.variant): take for take in takes if (take.script, take.variant) in wanted}
+
+
+def _claimed(claim: Path) -> dict[str, Any]:
+    """Return what a folder's takes depend on; settings that are newer than they are have their defaults."""
+    told: dict[str, Any] = json.loads(claim.read_text(encoding="utf-8"))
+    return {**told, "config": RunConfig.model_validate(told["config"]).model_dump(mode="json")}
 
 
 def account_of(plan: Plan, takes: Sequence[Take]) -> dict[str, Any]:
@@ -215,11 +241,19 @@ def account_of(plan: Plan, takes: Sequence[Take]) -> dict[str, Any]:
         )
     rows = {name: [of[number] for number in whole] for name, of in made.items()}
     summaries = {name: figures.summary(of) for name, of in rows.items()}
+    scripts = [make_script(number, plan.seed, plan.held_out) for number in whole]
+    few = scripts[:QUICK]  # what is slow or costs money is measured on these
+    accuracy = {}
+    if plan.judge != NOBODY:
+        accuracy["reader"] = reader_accuracy(scripts if plan.judge == READER else few, _judge(plan))
+    if (cropper := _cropper(plan, _gpu())) is not None:
+        accuracy["crops"] = crop_accuracy(few, cropper, plan.seed, plan.held_out)
     return {
         "strategies": summaries,
+        "main": figures.main_of(takes),
         "targets": contrasts.targets(rows, summaries),
         "contrasts": contrasts.contrasts(rows),
-        "reader": reader_accuracy([make_script(n, plan.seed, plan.held_out) for n in whole], _judge(plan)),
+        **accuracy,
         "scripts": len(whole),
         "takes": {"made": len(takes), "planned": plan.scripts * len(plan.variants)},
         "settings": {
@@ -231,36 +265,9 @@ def account_of(plan: Plan, takes: Sequence[Take]) -> dict[str, Any]:
             "script_seed": plan.seed,
             "held_out": plan.held_out,
             "judge": plan.judge,
+            "crops": plan.crops,
         },
     }
-
-
-def reader_accuracy(scripts: Sequence[BenchScript], judge: Judge, seed: int = 0) -> dict[str, figures.Interval]:
-    """Measure a judge on painted truth: one moment of every scene, expected places off by `READER_OFFSET`."""
-    import torch
-
-    from memreel.world import palette
-    from memreel.world.draw import paint
-    from memreel.world.places import backgrounds
-    from memreel.world.shapes import table
-
-    random = Random(seed)
-    values: dict[str, list[tuple[int, float]]] = {}
-    for script in scripts:
-        for number, scene in enumerate(script.story.scenes):
-            t = script.story.settled(number) + random.uniform(0, 2)
-            behind = backgrounds()[palette.PLACES.index(scene.place)][None]
-            drawn, _ = paint(torch.from_numpy(table(script.story.rows(number, t)))[None], behind)
-            picture = (drawn[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-            glance = judge.look(picture, script.story, number, t, random.choice((-READER_OFFSET, READER_OFFSET)))
-            for key, shown in glance.shown.items():
-                truth = looks(script.story.beings[key].look)
-                for name, value in truth.items():
-                    hit = float(shown is not None and shown[name] == value)
-                    values.setdefault(name, []).append((script.number, hit))
-                values.setdefault("all", []).append((script.number, float(shown == truth)))
-            values.setdefault("nobody_else", []).append((script.number, float(not glance.others)))
-    return {name: found for name, pairs in values.items() if (found := figures.interval(pairs)) is not None}
 
 
 def command(
@@ -274,7 +281,8 @@ def command(
     controls: bool = False,
     seed: int = 0,
     held_out: HeldOut = "nothing",
-    judge: str = READER,
+    judge: str | None = None,
+    crops: Sequence[str] | None = None,
     jobs: int = 1,
     seconds: float | None = None,
     as_json: bool = False,
@@ -288,15 +296,25 @@ def command(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     chosen = variants([name for name in strategies.split(",") if name.strip()]) if strategies is not None else TABLE
-    chosen = [*chosen, *(v for v in CONTROLS if controls and v not in chosen)]
     count = scripts if scripts is not None else FULL if full else QUICK
-    if not chosen or count < 1 or jobs < 1:
-        raise UserError("the benchmark needs at least one strategy, one script and one job")
+    if count < 1 or jobs < 1:
+        raise UserError("the benchmark needs at least one script and one job")
     if seconds is not None and not seconds >= 0:
         raise UserError(f"--seconds {seconds}: 0 makes the account of what is there, more also goes on for that long")
     if not any(setting.replace(" ", "").startswith("chunks_per_prompt=") for setting in settings):
         settings = [f"chunks_per_prompt={CHUNKS}", *settings]
-    plan = Plan(load_config(config, settings), tuple(chosen), count, seed, held_out, judge)
+    loaded = load_config(config, settings)
+    chosen = [*chosen, *(v for v in (controls_of(loaded) if controls else ()) if v not in chosen)]
+    if not chosen:
+        raise UserError("the benchmark needs at least one strategy")
+    pair = None if crops is None else (crops[0], crops[1])
+    if pair is not None:
+        check_folders(*pair)
+    if judge is None:
+        judge = READER if pair is None or loaded.model.name == "sketch" else NOBODY
+    if judge == NOBODY and pair is None:
+        raise UserError("--judge nobody leaves nothing to tell by: name a detector and an encoder with --crops")
+    plan = Plan(loaded, tuple(chosen), count, seed, held_out, judge, pair)
     if plan.config.chunks_per_prompt < CHUNKS - 1:
         raise UserError(
             f"chunks_per_prompt={plan.config.chunks_per_prompt}: people need {CHUNKS - 1} chunks to arrive and "
@@ -322,7 +340,7 @@ def _print(result: dict[str, Any], out: Path, console: Console, as_json: bool) -
         return
     from rich.table import Table
 
-    shown = ("recall", "first_mention", "wrong_person", "covered", "matched")
+    shown = [READ_COLUMNS, CROP_COLUMNS][result["main"] == figures.CROPPED]
     table = Table("strategy", *(figure.replace("_", " ") for figure in shown))
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for name, row in result["strategies"].items():
@@ -346,7 +364,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--controls", action="store_true", help="add gold IDs, fewer frames, altered and wrong memory")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scripts")
     parser.add_argument("--held-out", choices=get_args(HeldOut), default="nothing", help="words unseen in training")
-    parser.add_argument("--judge", default=READER, metavar="MODEL", help="a chat model that sees reads the pictures")
+    parser.add_argument("--judge", metavar="MODEL", help="a chat model that sees reads the pictures, or nobody")
+    parser.add_argument("--crops", nargs=2, metavar=("DETECTOR", "ENCODER"), help="folders: people are told by crops")
     parser.add_argument("--jobs", type=int, default=1, help="processes, on the machine's GPUs by turns")
     parser.add_argument("--seconds", type=float, help="stop after so long, with an account of the finished scripts")
     parser.add_argument("--json", action="store_true", help="make the last line of stdout one JSON object")
@@ -363,6 +382,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seed=args.seed,
             held_out=args.held_out,
             judge=args.judge,
+            crops=args.crops,
             jobs=args.jobs,
             seconds=args.seconds,
             as_json=args.json,

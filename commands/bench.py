@@ -27,8 +27,12 @@ def bench_recall(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the scripts.")] = 0,
     held_out: Annotated[HeldOut, typer.Option("--held-out", help="Words that training never saw.")] = "nothing",
     judge: Annotated[
-        str, typer.Option(metavar="MODEL", help="A chat model that sees reads the pictures, whatever their size.")
-    ] = "reader",
+        str | None, typer.Option(metavar="MODEL", help="A chat model that sees reads the pictures, or nobody.")
+    ] = None,
+    crops: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="DETECTOR ENCODER", help="Folders of checkpoints: tell people by their crops as well."),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Processes, on the machine's GPUs by turns.")] = 1,
     seconds: Annotated[
         float | None, typer.Option(help="Stop after so long, with an account of the finished scripts.")
@@ -49,6 +53,7 @@ def bench_recall(
         seed=seed,
         held_out=held_out,
         judge=judge,
+        crops=crops,
         jobs=jobs,
         seconds=seconds,
         as_json=json_,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Strategy = Literal["attention", "random", "recency"]
 Retrieval = Literal["identity", "semantic", "recency", "first", "random", "none"]
+Words = Literal["all", "name", "attributes"]
 
 
 class Section(BaseModel):
@@ -120,6 +121,15 @@ class MemoryConfig(Section):
         "attention",
         description="How an evicted frame is scored for an entity: by the model's text cross-attention, at random "
         "(by the seed), or by how recent it is.",
+    )
+    scorer: str | None = Field(
+        None,
+        min_length=1,
+        description="Which of the video model's scorers weighs its attention heads for strategy=attention; null: the "
+        "model's own. Others are there to be compared with it: 'even', 'layer-0' ….",
+    )
+    words: Words = Field(
+        "all", description="The words by which a frame is scored for an entity: name and attributes, or one of them."
     )
     retrieval: Retrieval = Field(
         "identity",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memreel.configs.schema import MemoryConfig
-from memreel.errors import UserError
+from memreel.errors import UserError, did_you_mean
 from memreel.memory import cast, ranking
 from memreel.memory.frames import FrameStore
 from memreel.memory.index import Candidate, Embed, TextIndex
@@ -43,16 +43,21 @@ class Bank:
             retrieval: a strategy of the caller's own, in place of the configured one.
 
         Raises:
-            UserError: more slots are configured than the video model has.
+            UserError: more slots are configured than the video model has, or a scorer that it has not.
         """
         if config.slots > model.memory_slots:
             raise UserError(
                 f"memory.slots is {config.slots}, but the video model '{model.name}' attends to "
                 f"{model.memory_slots} memory frames at most: set memory.slots={model.memory_slots} or less"
             )
+        if config.scorer is not None and config.scorer not in model.scorers:
+            raise UserError(
+                f"memory.scorer: the video model '{model.name}' has no scorer '{config.scorer}'"
+                f"{did_you_mean(config.scorer, model.scorers)}; known: null, {', '.join(model.scorers)}"
+            )
         self._config = config
         self._store = store
-        self._scoring = SCORINGS[config.strategy](model, seed)
+        self._scoring = SCORINGS[config.strategy](model, seed, config.scorer)
         self._retrieval = retrieval or RETRIEVALS[config.retrieval]
         self._seed = seed
         self._taste = ranking.Taste.of(config, self._scoring.sees)
@@ -108,7 +113,8 @@ class Bank:
         born = _prompt(bank, born_prompt_id)
         _prompt(bank, prompt_id)
         self._check_memory(bank)
-        phrases = {e["global_id"]: phrase(bank["cast"][str(e["global_id"])]) for e in born["entities"]}
+        cast, words = bank["cast"], self._config.words
+        phrases = {e["global_id"]: phrase(cast[str(e["global_id"])], words) for e in born["entities"]}
         best = best_frame(self._scoring, evicted, phrases, born["text"], self._config)
         name = frame_id(born_prompt_id, born_chunk_id, best.frame)
         newcomer = _record(name, best, born_prompt_id, born_chunk_id, evicted.index)

@@ -11,6 +11,8 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from memreel.configs.schema import Words
+
 Kind = Literal["character", "object"]
 
 
@@ -91,6 +93,10 @@ def frame_id(prompt_id: int, chunk_id: int, frame: int) -> str:
     return f"p{prompt_id}_c{chunk_id}_f{frame}"
 
 
-def phrase(member: CastMember) -> str:
-    """Return "name, attribute, attribute …": the text a cast member is scored and embedded by."""
-    return ", ".join([member["name"], *member["all_attrs"]])
+def phrase(member: CastMember, words: Words = "all") -> str:
+    """Return "name, attribute, attribute …": the text a cast member is scored and embedded by, or a part of it.
+
+    Without attributes there is always the name.
+    """
+    attributes = [] if words == "name" else member["all_attrs"]
+    return ", ".join(attributes if words == "attributes" and attributes else [member["name"], *attributes])

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -46,13 +47,14 @@ class AttentionScoring:
 
     sees = True
 
-    def __init__(self, model: VideoModel, seed: int) -> None:
+    def __init__(self, model: VideoModel, seed: int, scorer: str | None = None) -> None:
         del seed  # the model's scores are a function of the chunk
         self._model = model
+        self._ask = model.score if scorer is None else partial(model.score, scorer=scorer)
 
     def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> Scores:
         """Ask the model; refuse an answer of the wrong shape or with numbers that are none."""
-        values: Scores = self._model.score(evicted, phrases).detach().double().cpu().numpy()
+        values: Scores = self._ask(evicted, phrases).detach().double().cpu().numpy()
         if values.shape != (len(evicted.latents), len(phrases)) or not np.isfinite(values).all():
             raise ModelError(
                 f"{self._model.name}: scoring chunk {evicted.index} gave {values.shape} with "
@@ -67,8 +69,8 @@ class RecencyScoring:
 
     sees = False
 
-    def __init__(self, model: VideoModel, seed: int) -> None:
-        del model, seed  # the position is in the chunk
+    def __init__(self, model: VideoModel, seed: int, scorer: str | None = None) -> None:
+        del model, seed, scorer  # the position is in the chunk
 
     def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> Scores:
         """Score by position alone."""
@@ -82,8 +84,8 @@ class RandomScoring:
 
     sees = False
 
-    def __init__(self, model: VideoModel, seed: int) -> None:
-        del model  # nothing is looked at
+    def __init__(self, model: VideoModel, seed: int, scorer: str | None = None) -> None:
+        del model, scorer  # nothing is looked at
         self._seed = seed
 
     def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> Scores:
@@ -92,7 +94,7 @@ class RandomScoring:
         return np.repeat(drawn[:, None], len(phrases), axis=1)
 
 
-SCORINGS: Mapping[str, Callable[[VideoModel, int], Scoring]] = {
+SCORINGS: Mapping[str, Callable[[VideoModel, int, str | None], Scoring]] = {
     "attention": AttentionScoring,
     "recency": RecencyScoring,
     "random": RandomScoring,

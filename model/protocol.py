@@ -187,6 +187,8 @@ class VideoModel(Protocol):
     name: str
     spec: VideoSpec
     memory_slots: int
+    scorers: Sequence[str]
+    """Names of scorers besides its own that `score` can be asked to use."""
     device: str
 
     def fingerprint(self) -> str:
@@ -201,8 +203,13 @@ class VideoModel(Protocol):
     def recall(self, log: Log, index: int) -> EvictedChunk:
         """Make a finished chunk's keys, values, queries and pictures again, as they were when it left the window."""
 
-    def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
+    def score(self, evicted: EvictedChunk, phrases: Sequence[str], scorer: str | None = None) -> torch.Tensor:
         """Score each latent frame for each phrase by the model's own text cross-attention.
+
+        Args:
+            evicted: a chunk that left the window.
+            phrases: what to look for.
+            scorer: one of ``scorers``, in place of the model's own.
 
         Returns:
             ``[frames, phrases]`` in 0..1: how visible what the phrase describes is in the frame. Padding is excluded.

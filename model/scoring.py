@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,12 +29,14 @@ class Scorer:
 
     ``layers`` are looked at, and ``top_tokens`` tokens speak for a frame; ``weights`` has a row a layer and a number a
     head, or nothing if all heads count alike; ``bias`` is the log odds of being visible where there is no evidence.
+    ``others`` are scorers to compare this one with, by name; their layers are among its own.
     """
 
     layers: tuple[int, ...]
     top_tokens: int
     weights: tuple[tuple[float, ...], ...] = ()
     bias: float = 0.0
+    others: Mapping[str, Scorer] = field(default_factory=dict, repr=False, hash=False)
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -47,14 +50,27 @@ class Scorer:
             UserError: it is not there or something else.
         """
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            rows = tuple(tuple(float(weight) for weight in row) for row in told["weights"])
-            found = cls(tuple(told["layers"]), int(told["top_tokens"]), rows, float(told["bias"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return cls._of(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: not a scorer ({error}); fit it again or delete it") from None
+
+    @classmethod
+    def _of(cls, told: Mapping[str, Any]) -> Scorer:
+        rows = tuple(tuple(float(weight) for weight in row) for row in told["weights"])
+        others = {name: cls._of(other) for name, other in told.get("others", {}).items()}
+        found = cls(tuple(told["layers"]), int(told["top_tokens"]), rows, float(told["bias"]), others)
         if rows and len(rows) != len(found.layers):
-            raise UserError(f"{path}: {len(found.layers)} layers but {len(rows)} rows of weights; fit it again")
+            raise ValueError(f"{len(found.layers)} layers but {len(rows)} rows of weights")
+        if any(set(other.layers) - set(found.layers) for other in others.values()):
+            raise ValueError("another scorer looks at layers that this one does not")
         return found
+
+    def asked(self, queries: torch.Tensor, name: str | None) -> tuple[torch.Tensor, Scorer]:
+        """Return the scorer of that name (None: this one) and what of this one's ``queries`` it looks at."""
+        if name is None:
+            return queries, self
+        other = self.others[name]
+        return queries[[self.layers.index(layer) for layer in other.layers]], other
 
 
 def affinity(queries: torch.Tensor, text: TextContext, layer: int) -> torch.Tensor:

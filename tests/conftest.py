@@ -93,6 +93,7 @@ class SmallModel:
     device = "cpu"
     spec = VideoSpec(width=128, height=64, fps=16, latent_channels=4, latent_height=4, latent_width=4)
     memory_slots = 3
+    scorers = ()
 
     def __init__(self) -> None:
         self.streams: list[SmallStream] = []
@@ -113,7 +114,7 @@ class SmallModel:
     def recall(self, log: Log, index: int) -> EvictedChunk:
         return written(self.spec, index, log(index).latents)
 
-    def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
+    def score(self, evicted: EvictedChunk, phrases: Sequence[str], scorer: str | None = None) -> torch.Tensor:
         level = evicted.latents.mean((1, 2, 3)).sigmoid()
         return torch.stack([0.3 + 0.6 * ((level * 97 + digest(phrase)) % 1) for phrase in phrases], 1)
 

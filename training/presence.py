@@ -5,23 +5,25 @@ scored in them. Printed for the weights' own scorer: the area under the ROC curv
 often the visible one of a pair from the same frame scores higher, and quantiles, over all beings of a story and over
 those whom the frame's text mentions, which is what the bank asks. From these the bank's thresholds (`memory.presence`,
 `memory.presence_ratio`) are chosen. ``--fit`` first fits the weights of all layers' heads by logistic regression to
-other stories, and writes them as the scorer that `memreel.model.sketch` reads beside its weights. What is printed is
-always of names that training never saw.
+other stories, and writes them as the scorer that `memreel.model.sketch` reads beside its weights, together with others
+to compare it with: all heads alike (`even`), one layer's heads (`layer-0` …), and all heads asked by name or by
+attributes alone (`name`, `attributes`, for `memory.words`). What is printed is always of names that training never saw.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from random import Random
+from typing import cast, get_args
 
 import torch
 from torch.nn import functional as F
 
-from memreel.configs.schema import ModelConfig
+from memreel.configs.schema import ModelConfig, Words
 from memreel.model.scoring import Scorer, evidence
 from memreel.model.sketch.model import SketchModel, load
 from memreel.model.sketch.net import CONFIG, SCORER
@@ -33,7 +35,7 @@ from memreel.world import palette
 from memreel.world.draw import pad_tables
 from memreel.world.sentences import attributes, head
 from memreel.world.shapes import table
-from memreel.world.stories import Story, make_story
+from memreel.world.stories import Being, Story, make_story
 
 FIT_STORIES = 4
 """Stories to fit to, for each that is measured."""
@@ -64,8 +66,10 @@ def queries_of(model: SketchModel, easel: Easel, story: Story, scene: int, momen
 
 @on_model_thread
 @torch.inference_mode()
-def collect(model: SketchModel, stories: int, seed: int, held_out: palette.HeldOut) -> list[Sighting]:
-    """Look for every being of each story in a frame of each scene's start and in a settled one."""
+def collect(
+    model: SketchModel, stories: int, seed: int, held_out: palette.HeldOut, words: Words = "all"
+) -> list[Sighting]:
+    """Look for every being of each story, by some of its words, in a frame of each scene's start and a settled one."""
     random, easel = Random(seed), Easel(model.device)
     looked = Scorer(tuple(range(CONFIG.layers)), SCORER.top_tokens)
     found: list[Sighting] = []
@@ -73,9 +77,7 @@ def collect(model: SketchModel, stories: int, seed: int, held_out: palette.HeldO
     for _ in range(stories):
         story = make_story(random, held_out=held_out)
         keys = list(story.beings)
-        phrases: list[TextContext] = [
-            model.read(", ".join([head(story.beings[k]), *attributes(story.beings[k])])) for k in keys
-        ]
+        phrases: list[TextContext] = [model.read(_phrase(story.beings[k], words)) for k in keys]
         for s, chunk in product(range(len(story.scenes)), (0, None)):
             moment = Moment(s, int(story.settled(s) / 0.75) + 1 if chunk is None else chunk, 1)
             seen = story.visible(s, moment.times()[3])
@@ -86,15 +88,26 @@ def collect(model: SketchModel, stories: int, seed: int, held_out: palette.HeldO
     return found
 
 
-def fit(sightings: Sequence[Sighting], penalty: float = 0.005) -> Scorer:
+def _phrase(being: Being, words: Words) -> str:
+    parts = {"all": [head(being), *attributes(being)], "name": [head(being)], "attributes": attributes(being)}
+    return ", ".join(parts[words])
+
+
+def fit(
+    sightings: Sequence[Sighting], layers: Sequence[int] = (), even: bool = False, penalty: float = 0.005
+) -> Scorer:
     """Return the scorer whose heads' weights tell best who is there of those whom the text mentions.
 
     Args:
         sightings: what to fit to.
+        layers: whose heads; none given: those of all.
+        even: whether all heads are to have the same weight.
         penalty: how much the mean squared weight of standardised evidence costs, in nats a sighting.
     """
     asked = [one for one in sightings if one.told]
-    x = torch.stack([one.evidence.flatten() for one in asked])
+    layers = tuple(layers) or tuple(range(len(asked[0].evidence)))
+    heads = torch.stack([one.evidence for one in asked])[:, layers]
+    x = heads.mean((1, 2))[:, None] if even else heads.flatten(1)
     y = torch.tensor([float(one.visible) for one in asked])
     centre, spread = x.mean(0), x.std(0).clamp_min(1e-6)
     weights = torch.zeros(x.shape[1] + 1, requires_grad=True)
@@ -109,10 +122,20 @@ def fit(sightings: Sequence[Sighting], penalty: float = 0.005) -> Scorer:
 
     search.step(loss)
     plain = weights.detach()[:-1] / spread
-    rows = plain.view_as(asked[0].evidence)
+    rows = (plain / heads[0].numel()).expand(heads[0].numel()).view_as(heads[0]) if even else plain.view_as(heads[0])
     bias = float(weights.detach()[-1] - plain @ centre)
     told = tuple(tuple(round(float(weight), 4) for weight in row) for row in rows)
-    return Scorer(tuple(range(len(told))), SCORER.top_tokens, told, round(bias, 4))
+    return Scorer(layers, SCORER.top_tokens, told, round(bias, 4))
+
+
+def fit_all(model: SketchModel, stories: int, seed: int) -> Scorer:
+    """Return the scorer that is fitted to stories, with those that it is compared with."""
+    sightings = collect(model, stories, seed, "nothing")
+    others = {"even": fit(sightings, even=True)}
+    others |= {f"layer-{layer}": fit(sightings, [layer]) for layer in range(CONFIG.layers)}
+    words: tuple[Words, ...] = ("name", "attributes")
+    others |= {part: fit(collect(model, stories, seed, "nothing", part)) for part in words}
+    return replace(fit(sightings), others=others)
 
 
 def scores(sightings: Sequence[Sighting], scorer: Scorer) -> torch.Tensor:
@@ -138,7 +161,7 @@ def _report(name: str, sightings: Sequence[Sighting], scorer: Scorer) -> None:
         area, order = separation(chosen, given)
         low, mid = (f"{float(q):.2f}" for q in given[there].quantile(torch.tensor([0.05, 0.5])))
         half, high = (f"{float(q):.2f}" for q in given[~there].quantile(torch.tensor([0.5, 0.95])))
-        print(f"{name:<7} {whom:<9} area {area:.3f}  order {order:.3f}  there {low}, {mid} (5, 50 %)  ", end="")
+        print(f"{name:<10} {whom:<9} area {area:.3f}  order {order:.3f}  there {low}, {mid} (5, 50 %)  ", end="")
         print(f"absent {half}, {high} (50, 95 %)  {int(there.sum())} of {len(chosen)} there")
 
 
@@ -152,13 +175,15 @@ def main() -> None:
     args = parser.parse_args()
     model = load(ModelConfig(weights=args.weights, device="cpu"))
     measured = collect(model, args.stories, args.seed, "names")
-    _report("even", measured, SCORER)
+    _report("raw", measured, SCORER)
+    scorer = model.scorer
     if args.fit is not None:
-        fitted = fit(collect(model, FIT_STORIES * args.stories, args.seed + 1, "nothing"))
-        fitted.save(args.fit)
-        _report("fitted", measured, fitted)
-    elif model.scorer != SCORER:
-        _report("own", measured, model.scorer)
+        scorer = fit_all(model, FIT_STORIES * args.stories, args.seed + 1)
+        scorer.save(args.fit)
+    _report("own", measured, scorer)
+    for name, other in scorer.others.items():
+        words = cast(Words, name) if name in get_args(Words) else "all"
+        _report(name, measured if words == "all" else collect(model, args.stories, args.seed, "names", words), other)
 
 
 if __name__ == "__main__":

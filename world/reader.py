@@ -126,6 +126,17 @@ def _main_mask(kind: str, holding: bool) -> npt.NDArray[np.bool_]:
     return mask
 
 
+def main_region(kind: str, holding: bool = False) -> tuple[float, float, float, float]:
+    """Return where a kind's main colour lies: left and right of its (its holder's) ``x``, top and bottom, in pixels."""
+    rows, columns = np.nonzero(_main_mask(kind, holding))
+    return (
+        float(columns.min()) - WIDTH / 2,
+        float(rows.min()),
+        float(columns.max()) + 1 - WIDTH / 2,
+        float(rows.max()) + 1,
+    )
+
+
 def read_colour(picture: Picture, kind: str, x: float, lift: float = 0.0, holding: bool = False, reach: int = 6) -> str:
     """Return the palette colour of a thing, an animal or a robot about ``x`` (its holder's ``x`` if it is held).
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from memreel.benchmarks.recallbench.crops import Album
 from memreel.benchmarks.recallbench.film import Film
-from memreel.benchmarks.recallbench.judges import Judge, WorldReader
+from memreel.benchmarks.recallbench.judges import NOBODY, Judge, WorldReader
 from memreel.benchmarks.recallbench.scripts import BenchScript, looks
 from memreel.benchmarks.recallbench.sight import Glance
 from memreel.model.protocol import Chunk, VideoSpec
@@ -41,7 +42,8 @@ class Case:
     text and memory can tell its look) or "known". ``shown`` is None if it is mostly not to be seen. ``steady`` is the
     share of neighbouring readings that agree; ``covered`` whether the prompt began with a memory frame that shows it;
     ``matched`` whether it got the ID of its first mention (None: its wording was not found). ``follows``: it looks as
-    in the memory that was lent.
+    in the memory that was lent. ``found``, ``likeness``, ``own`` and ``chance`` are what its crops say
+    (`memreel.benchmarks.recallbench.crops.Sightings`), None without.
     """
 
     prompt_id: int
@@ -57,6 +59,10 @@ class Case:
     covered: bool
     matched: bool | None
     follows: bool | None
+    found: float | None = None
+    likeness: float | None = None
+    own: bool | None = None
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,8 @@ class Segment:
     """One prompt: shares of its readings with somebody twice, with strangers, with people in each other's places.
 
     ``flicker`` is the mean second difference of its pictures in 0..1; ``smooth`` the usual step between pictures
-    around the switch to it, divided by the step at the switch (at most 1; None at a cut).
+    around the switch to it, divided by the step at the switch (at most 1; None at a cut). ``subject`` and ``text`` are
+    subject consistency and CLIPScore, None without an encoder, or one that does not read.
     """
 
     prompt_id: int
@@ -73,11 +80,13 @@ class Segment:
     swapped: float | None
     flicker: float
     smooth: float | None
+    subject: float | None = None
+    text: float | None = None
 
 
 @dataclass(frozen=True)
 class Take:
-    """One script under one variant; ``weights`` is the video model's fingerprint."""
+    """One script under one variant; ``weights`` is the video model's fingerprint, ``read`` whether looks were read."""
 
     script: int
     archetype: str
@@ -86,6 +95,7 @@ class Take:
     segments: list[Segment]
     seconds: float
     weights: str
+    read: bool = True
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Take:
@@ -97,9 +107,14 @@ class Take:
 class Watcher:
     """Looks at a film's chunks as they come."""
 
-    def __init__(self, script: BenchScript, spec: VideoSpec, chunks: int, judge: Judge | None = None) -> None:
-        """Watch a film of ``script``; ``judge`` reads its pictures, the drawn world's reader if not given."""
-        self._judge = judge or WorldReader()
+    def __init__(
+        self, script: BenchScript, spec: VideoSpec, chunks: int, judge: Judge | None = None, album: Album | None = None
+    ) -> None:
+        """Watch a film of ``script``; ``judge`` reads its pictures, the drawn world's reader if not given.
+
+        ``album`` gets crops of them.
+        """
+        self._judge, self._album = judge or WorldReader(), album
         self._script, self._story, self._chunks = script, script.story, chunks
         self._seconds, self._fps = spec.chunk_seconds, spec.fps
         self._glances: dict[int, list[Glance]] = {}
@@ -119,16 +134,21 @@ class Watcher:
             self._jumps[prompt_id] = float(np.abs(pictures[0] - self._last).mean())
         self._last = pictures[-1]
         t = chunk_id * self._seconds - 1 / self._fps
+        if self._album is not None:
+            self._album.keep(chunk.pictures[-1], prompt_id)
         if t >= self._story.settled(prompt_id - 1) or chunk_id == self._chunks:
             glance = self._judge.look(chunk.pictures[-1], self._story, prompt_id - 1, t)
             self._glances.setdefault(prompt_id, []).append(glance)
+            if self._album is not None:
+                self._album.look(chunk.pictures[-1], prompt_id, t)
 
     def take(self, variant: str, film: Film, seconds: float, weights: str, donor: BenchScript | None = None) -> Take:
         """Return everything seen; ``donor`` is the script whose memory was lent."""
         cases = [case for number in self._glances for case in self._cases(number, film, donor)]
         segments = [self._segment(number) for number in self._glances]
         about = self._script
-        return Take(about.number, about.archetype, variant, cases, segments, round(seconds, 3), weights)
+        read = self._judge.name != NOBODY
+        return Take(about.number, about.archetype, variant, cases, segments, round(seconds, 3), weights, read)
 
     def _cases(self, number: int, film: Film, donor: BenchScript | None) -> list[Case]:
         story, glances = self._story, self._glances[number]
@@ -159,6 +179,7 @@ class Watcher:
                     key in film.covered.get(number, ()),
                     ids[number] == ids[min(ids)] if number in ids else None,
                     None if lent is None else shown == lent,
+                    **({} if self._album is None else asdict(self._album.sightings(number, key, part == "return"))),
                 )
             )
         return out
@@ -204,6 +225,8 @@ class Watcher:
             float(np.mean(swaps)) if swaps else None,
             float(np.mean(self._bends[number])),
             smooth,
+            None if self._album is None else self._album.consistency(number),
+            None if self._album is None else self._album.clip_score(number, self._script.prompts[number - 1]),
         )
 
 

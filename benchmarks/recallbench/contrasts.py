@@ -14,7 +14,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from memreel.benchmarks.recallbench.cases import Take
-from memreel.benchmarks.recallbench.figures import CASE_FIGURES, DRAWS, Interval, Values
+from memreel.benchmarks.recallbench.figures import DRAWS, Interval, Values, main_of, values_of
 
 BASES = ("identity", "identity+enrich")
 """The rows that all others with the same enrichment are compared with."""
@@ -77,27 +77,21 @@ def compare(one: Values, other: Values, seed: int = 0) -> Contrast | None:
     }
 
 
-def values_of(takes: Sequence[Take], figure: str) -> Values:
-    """Return one of the figures over cases as (script, value) pairs."""
-    counts, value = CASE_FIGURES[figure]
-    pairs = [(take.script, value(case)) for take in takes for case in take.cases if counts(case)]
-    return [(script, found) for script, found in pairs if found is not None]
-
-
 def contrasts(rows: Mapping[str, Sequence[Take]]) -> dict[str, dict[str, Contrast]]:
-    """Return ``recall`` of each base row against every other row with the same enrichment, and against itself without.
+    """Return the main figure of each base row less that of every other with the same enrichment, and of itself without.
 
     Args:
         rows: takes of the same scripts, by variant.
     """
     out: dict[str, dict[str, Contrast]] = {}
     for base in (name for name in BASES if name in rows):
-        mine = values_of(rows[base], "recall")
+        main = main_of(rows[base])
+        mine = values_of(rows[base], main)
         for name, takes in rows.items():
             alike = name.endswith("+enrich") == base.endswith("+enrich") or f"{name}+enrich" == base
             if name == base or not alike:
                 continue
-            if (found := compare(mine, values_of(takes, "recall"))) is not None:
+            if (found := compare(mine, values_of(takes, main))) is not None:
                 out.setdefault(base, {})[name] = found
     return out
 

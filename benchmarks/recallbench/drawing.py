@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from memreel.benchmarks.recallbench.account import TITLES
 from memreel.benchmarks.recallbench.contrasts import BASES
 
 ALONE, ENRICHED, BEHIND = "#4477aa", "#ee6677", "#bbbbbb"
@@ -27,6 +28,7 @@ TITLE = 30
 
 def drawing(result: Mapping[str, Any]) -> str:
     """Return the drawing of an account."""
+    main = result["main"]
     rows: Mapping[str, Mapping[str, Any]] = {n: r for n, r in result["strategies"].items() if r["by_gap"]}
     gaps = sorted({int(gap) for row in rows.values() for gap in row["by_gap"]})
     kinds = list(dict.fromkeys(name.removesuffix("+enrich") for name in rows))
@@ -37,14 +39,14 @@ def drawing(result: Mapping[str, Any]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="sans-serif" font-size="11" role="img" aria-label="Recall against prompts of absence">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        *_legend(rows),
+        *_legend(rows, TITLES[main]),
     ]
     for number, kind in enumerate(kinds):
         x = number % columns * (LEFT + WIDE + RIGHT) + LEFT
         y = HEAD + number // columns * (TOP + HIGH + BOTTOM) + TOP
         behind = rows.get(BASES[0]) if kind != BASES[0] else None
         out.append(f'<g transform="translate({x} {y})">')
-        out += _panel(kind, rows.get(kind), rows.get(f"{kind}+enrich"), behind, gaps)
+        out += _panel(kind, rows.get(kind), rows.get(f"{kind}+enrich"), behind, gaps, main)
         out.append("</g>")
     out.append(
         f'<text x="{width / 2}" y="{height - 10}" text-anchor="middle">prompts of absence; right: all gaps together'
@@ -53,8 +55,8 @@ def drawing(result: Mapping[str, Any]) -> str:
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
-def _legend(rows: Mapping[str, Any]) -> list[str]:
-    out = [f'<text x="{LEFT}" y="16" font-size="13">Share of returns with all attributes right</text>']
+def _legend(rows: Mapping[str, Any], title: str) -> list[str]:
+    out = [f'<text x="{LEFT}" y="16" font-size="13">{title}: share of returns</text>']
     entries = [
         (ALONE, "memory frames alone", "", any(not name.endswith("+enrich") for name in rows)),
         (ENRICHED, "with enrichment", ' stroke-dasharray="5 3"', any(name.endswith("+enrich") for name in rows)),
@@ -75,13 +77,14 @@ def _panel(
     enriched: Mapping[str, Any] | None,
     behind: Mapping[str, Any] | None,
     gaps: Sequence[int],
+    main: str,
 ) -> list[str]:
     """Return one strategy's panel, its field's corner at 0, 0."""
     out = []
     lines = _folded(kind)
     for number, line in enumerate(lines):
-        y = -8 - 13 * (len(lines) - 1 - number)
-        out.append(f'<text x="0" y="{y}" font-size="12" font-weight="bold">{escape(line)}</text>')
+        above = 8 + 13 * (len(lines) - 1 - number)
+        out.append(f'<text x="0" y="{-above}" font-size="12" font-weight="bold">{escape(line)}</text>')
     for tenth in (0, 5, 10):
         y = _y(tenth / 10)
         out.append(f'<path d="M0 {y} h{WIDE}" stroke="#ddd"/>')
@@ -102,7 +105,7 @@ def _panel(
             low, high = _y(value["low"]), _y(value["high"])
             out.append(f'<path d="M{x:.1f} {low:.1f} V{high:.1f}" stroke="{colour}"/>')
             out.append(f'<circle cx="{x:.1f}" cy="{_y(value["mean"]):.1f}" r="3" fill="{colour}"/>')
-        ends.append([_y(row["recall"]["mean"]), row["recall"]["mean"], colour])
+        ends.append([_y(row[main]["mean"]), row[main]["mean"], colour])
     style = 'text-anchor="end" font-weight="bold"'
     for y, mean, colour in _apart(ends):
         out.append(f'<text x="{WIDE}" y="{y + 4:.1f}" {style} fill="{colour}">{mean:.2f}</text>')

@@ -74,6 +74,14 @@ CASE_FIGURES: Mapping[str, CaseFigure] = {
     "matched": (lambda c: c.part == "return", lambda c: None if c.matched is None else float(c.matched)),
     "covered": (lambda c: c.part == "return", lambda c: float(c.covered)),
     "follows_lent": (_returns, lambda c: None if c.follows is None else float(c.follows)),
+    "reidentified": (_returns, lambda c: None if c.own is None else float(c.own)),
+    "reidentified_things": (
+        lambda c: c.part == "return" and not c.person,
+        lambda c: None if c.own is None else float(c.own),
+    ),
+    "chance": (_returns, lambda c: c.chance),
+    "likeness": (_returns, lambda c: c.likeness),
+    "found": (lambda c: c.found is not None, lambda c: c.found),
 }
 """Figures over cases: which count, and what of them. People only where not said otherwise.
 
@@ -86,26 +94,45 @@ SEGMENT_FIGURES: Mapping[str, Callable[[Segment], float | None]] = {
     "swaps": lambda s: s.swapped,
     "flicker": lambda s: s.flicker,
     "smoothness": lambda s: s.smooth,
+    "subject_consistency": lambda s: s.subject,
+    "clip_score": lambda s: s.text,
 }
+WITHOUT_LOOKS = frozenset({
+    "matched", "covered", "reidentified", "reidentified_things", "chance", "likeness", "found",
+    "flicker", "smoothness", "subject_consistency", "clip_score",
+})  # fmt: skip
+"""Figures that need no look to be read."""
+READ, CROPPED = "recall", "reidentified"
+"""The main figure where looks are read, and where there are crops alone."""
+
+
+def main_of(takes: Sequence[Take]) -> str:
+    """Return which figure is the main one."""
+    return READ if all(take.read for take in takes) else CROPPED
+
+
+def values_of(takes: Sequence[Take], figure: str) -> Values:
+    """Return one of the figures as (script, value) pairs, none if it needs looks that were not read."""
+    told = [take for take in takes if take.read or figure in WITHOUT_LOOKS]
+    if figure in SEGMENT_FIGURES:
+        measure = SEGMENT_FIGURES[figure]
+        return _given((take.script, measure(segment)) for take in told for segment in take.segments)
+    counts, value = CASE_FIGURES[figure]
+    return _given((take.script, value(case)) for take in told for case in take.cases if counts(case))
 
 
 def summary(takes: Iterable[Take]) -> dict[str, Any]:
     """Return every figure of one variant, and ``by_gap`` and ``by_archetype``: the main figure in parts."""
     takes = list(takes)
-    cases = [(take.script, case) for take in takes for case in take.cases]
-    out: dict[str, Any] = {}
-    for name, (counts, value) in CASE_FIGURES.items():
-        out[name] = interval(_given((script, value(case)) for script, case in cases if counts(case)))
-    for name, measure in SEGMENT_FIGURES.items():
-        out[name] = interval(_given((take.script, measure(s)) for take in takes for s in take.segments))
-    out = {name: found for name, found in out.items() if found is not None}
-    returns = [(script, case) for script, case in cases if _returns(case)]
-    gaps = sorted({case.gap for _, case in returns})
-    out["by_gap"] = {str(g): interval([(s, right(c)) for s, c in returns if c.gap == g]) for g in gaps}
-    kinds = dict.fromkeys(take.archetype for take in takes)
-    parts = {kind: [(t.script, right(c)) for t in takes if t.archetype == kind for c in t.cases if _returns(c)]
-             for kind in kinds}  # fmt: skip
-    out["by_archetype"] = {kind: interval(values) for kind, values in parts.items() if values}
+    found = {name: interval(values_of(takes, name)) for name in (*CASE_FIGURES, *SEGMENT_FIGURES)}
+    out: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
+    counts, value = CASE_FIGURES[main_of(takes)]
+    cases = [(take, case, value(case)) for take in takes for case in take.cases if counts(case)]
+    given = [(take, case, told) for take, case, told in cases if told is not None]
+    gaps = sorted({case.gap for _, case, _ in given})
+    kinds = dict.fromkeys(take.archetype for take, _, _ in given)
+    out["by_gap"] = {str(g): interval([(t.script, v) for t, c, v in given if c.gap == g]) for g in gaps}
+    out["by_archetype"] = {k: interval([(t.script, v) for t, _, v in given if t.archetype == k]) for k in kinds}
     out["scripts"] = len(takes)
     out["seconds"] = round(sum(take.seconds for take in takes), 1)
     return out

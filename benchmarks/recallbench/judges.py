@@ -1,8 +1,9 @@
 """Who reads the benchmark's pictures: the reader of the drawn world, or a chat model that sees, for any other picture.
 
-Both answer the same question, who of those that should be there is to be seen and how each looks, so that every figure
-means the same whoever judged. The reader knows where everybody should stand; a chat model is told the order from left
-to right instead and chooses each value from a list. Its own accuracy is measured on painted truth like the reader's.
+Nobody may, too, where crops alone are to tell (`memreel.benchmarks.recallbench.crops`). The others both answer the same
+question, who of those that should be there is to be seen and how each looks, so that every figure means the same
+whoever judged. The reader knows where everybody should stand; a chat model is told the order from left to right instead
+and chooses each value from a list. Its own accuracy is measured on painted truth like the reader's.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from memreel.world.stories import Story, pose_at
 
 READER = "reader"
 """The name of the drawn world's reader."""
+NOBODY = "nobody"
+"""The name of no judge."""
 NOT_SEEN = "unclear"
 """What a chat model says of an attribute that cannot be made out; it counts as wrong."""
 QUESTION = """This is one picture of a video. These should be in it, numbered from left to right:
@@ -63,12 +66,27 @@ class WorldReader:
         if (spec.width, spec.height) != (WIDTH, HEIGHT):
             raise UserError(
                 f"the reader of the drawn world needs pictures of {WIDTH} x {HEIGHT}, the video model makes "
-                f"{spec.width} x {spec.height}: name a chat model that sees with --judge"
+                f"{spec.width} x {spec.height}: name a chat model that sees with --judge, or a detector and an encoder "
+                "with --crops"
             )
 
     def look(self, picture: Pictures, story: Story, scene: int, t: float, offset: float = 0.0) -> Glance:
         """Read a picture."""
         return look_at(picture, story, scene, t, offset)
+
+
+class Nobody:
+    """Reads nothing."""
+
+    name = NOBODY
+
+    def check(self, spec: VideoSpec) -> None:
+        """Take pictures of any size."""
+
+    def look(self, picture: Pictures, story: Story, scene: int, t: float, offset: float = 0.0) -> Glance:
+        """Return who should be there, nobody's look."""
+        del picture, offset
+        return Glance(dict.fromkeys(in_order(story, scene, t)), [], [], None)
 
 
 class Figure(BaseModel):
@@ -134,11 +152,13 @@ class ChatJudge:
 
 
 def judge_for(name: str, config: AgentConfig) -> Judge:
-    """Return the reader of the drawn world, or the chat model of that name at the agent's address.
+    """Return the reader of the drawn world, nobody, or the chat model of that name at the agent's address.
 
     Raises:
         UserError: a chat model is named, and there is neither a key nor the address of a server.
     """
+    if name == NOBODY:
+        return Nobody()
     return WorldReader() if name == READER else ChatJudge(name, config)
 
 

@@ -18,7 +18,7 @@ import yaml
 from pydantic import ValidationError
 
 from memreel.benchmarks.recallbench.scripts import BenchScript
-from memreel.configs.schema import MemoryConfig
+from memreel.configs.schema import MemoryConfig, RunConfig
 from memreel.errors import UserError, did_you_mean
 from memreel.memory.ranking import Taste
 from memreel.memory.records import BankState, Frame
@@ -116,7 +116,7 @@ CONTROLS = variants(
         "identity@gold",
         "identity@gold+enrich",
         "identity@1",
-        "identity@2",
+        "identity@6",
         "identity@store=latent",
         "identity@presence=0@presence_ratio=0",
         "identity@prefer_alone=0@prefer_described=0@sink_discount=0",
@@ -124,8 +124,28 @@ CONTROLS = variants(
         "identity@wrong",
     ]
 )
-"""What says whether the memory is used at all, and which part of the chain loses what: IDs from the schedule, fewer
-frames, latents instead of keys and values, whoever a prompt names taken for seen, scores as they are, lent memory."""
+"""What says whether the memory is used at all, and which part of the chain loses what: IDs from the schedule, fewer and
+more frames, latents instead of keys and values, whoever a prompt names taken for seen, scores as they are, lent memory.
+"""
+SCORERS = variants(
+    [
+        "identity@scorer=even",
+        "identity@scorer=layer-4",
+        "identity@words=name@scorer=name",
+        "identity@words=attributes@scorer=attributes",
+    ]
+)
+"""Which of `sketch`'s attention heads and which of an entity's words tell who is in a frame; a scorer was fitted to
+each."""
+
+
+def controls(config: RunConfig) -> list[Variant]:
+    """Return the controls that the configured video model can do: those with as many slots, and with its scorers."""
+    from memreel.model.sketch.model import SketchModel
+
+    slots = config.model.wan.memory if config.model.wan else SketchModel.memory_slots
+    known = [*CONTROLS, *(SCORERS if config.model.name == SketchModel.name else ())]
+    return [variant for variant in known if variant.memory(config.memory).slots <= slots]
 
 
 class PromptAttention:

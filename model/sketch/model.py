@@ -52,6 +52,7 @@ class SketchModel:
         self.net = net.to(device)
         self.codec = codec.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.encoder, self.scorer, self.device = encoder, scorer, device
+        self.scorers: Sequence[str] = tuple(scorer.others)
         self.current = rotation(LAYOUT.current(), *TOKENS, CONFIG.head_dim).to(device)
         self.alone = rotation([0.0], *TOKENS, CONFIG.head_dim).to(device)
         self._phrase = lru_cache(maxsize=256)(self.read)
@@ -142,11 +143,12 @@ class SketchModel:
 
     @on_model_thread
     @torch.inference_mode()
-    def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
+    def score(self, evicted: EvictedChunk, phrases: Sequence[str], scorer: str | None = None) -> torch.Tensor:
         """Score how visible each phrase is in each frame of a chunk, ``[frames, phrases]`` in 0..1."""
         if not phrases:
             return torch.zeros(evicted.latents.shape[0], 0)
-        return visibility(evicted.queries, [self._phrase(p) for p in phrases], self._phrase(""), self.scorer)
+        queries, chosen = self.scorer.asked(evicted.queries, scorer)
+        return visibility(queries, [self._phrase(p) for p in phrases], self._phrase(""), chosen)
 
 
 class SketchStream:

@@ -65,10 +65,9 @@ class WanModel:
         self.grid = (height // rows, width // columns)
         self.spec = VideoSpec(config.width, config.height, FPS, net.config.latent_channels, height, width)
         layers = net.config.layers
-        self.scorer = Scorer(
-            layers=tuple(sorted({layers * part // 8 for part in (3, 4, 5, 6)})),
-            top_tokens=max(1, self.grid[0] * self.grid[1] // 10),
-        )
+        looked, top = sorted({layers * part // 8 for part in (3, 4, 5, 6)}), max(1, self.grid[0] * self.grid[1] // 10)
+        self.scorer = Scorer(tuple(looked), top, others={f"layer-{n}": Scorer((n,), top) for n in looked})
+        self.scorers: Sequence[str] = tuple(self.scorer.others)
         self.dtype = net.patch_embedding.weight.dtype
         self.sigmas = [
             float(shifted(torch.tensor(step / TIMESTEPS, dtype=torch.float64), config.shift)) for step in config.steps
@@ -165,11 +164,12 @@ class WanModel:
 
     @on_model_thread
     @torch.inference_mode()
-    def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
+    def score(self, evicted: EvictedChunk, phrases: Sequence[str], scorer: str | None = None) -> torch.Tensor:
         """Score how visible each phrase is in each frame of a chunk, ``[frames, phrases]`` in 0..1."""
         if not phrases:
             return torch.zeros(evicted.latents.shape[0], 0)
-        return visibility(evicted.queries, [self._phrase(p) for p in phrases], self._phrase(""), self.scorer)
+        queries, chosen = self.scorer.asked(evicted.queries, scorer)
+        return visibility(queries, [self._phrase(p) for p in phrases], self._phrase(""), chosen)
 
 
 def load(config: ModelConfig) -> WanModel:

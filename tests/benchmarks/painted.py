@@ -73,6 +73,7 @@ class PaintedModel:
     name = "painted"
     spec = VideoSpec(192, 112, 16, KEYS * PARTS, 1, 1)
     memory_slots = 3
+    scorers = ("even", "layer-4", "name", "attributes")
     device = "cpu"
 
     def fingerprint(self) -> str:
@@ -85,7 +86,7 @@ class PaintedModel:
     def open(self, seed: int) -> PaintedStream:
         return PaintedStream(self)
 
-    def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
+    def score(self, evicted: EvictedChunk, phrases: Sequence[str], scorer: str | None = None) -> torch.Tensor:
         story = next(s.story for s in self.scripts if s.number == int(evicted.queries[0]))
         seen = evicted.latents[:, ::PARTS, 0, 0]
         columns = []

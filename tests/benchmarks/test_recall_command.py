@@ -12,10 +12,15 @@ from painted import PaintedModel, PaintedStream
 
 from memreel.benchmarks.recall import main as recall
 from memreel.benchmarks.recallbench.scripts import make_scripts
-from memreel.benchmarks.recallbench.strategies import CONTROLS, STRATEGIES, TABLE, parse_variant
+from memreel.benchmarks.recallbench.strategies import CONTROLS, SCORERS, STRATEGIES, TABLE, controls, parse_variant
 from memreel.cli import main
+from memreel.configs import load_config
 from memreel.configs.schema import MemoryConfig, ModelConfig
 from memreel.errors import UserError
+from memreel.model.sketch.model import SketchModel
+from memreel.model.sketch.weights import load_scorer
+
+CROPS = ["--crops", "reader", "colours"]
 
 
 @pytest.fixture
@@ -128,6 +133,15 @@ def test_takes_of_other_weights_or_of_another_form_are_not_mixed(
     assert "choose another --out" in capsys.readouterr().err
 
 
+def test_takes_from_before_a_setting_was_there_are_gone_on_with(opened: list[int], tmp_path: Path) -> None:
+    assert main(command(tmp_path, "none")) == 0
+    claim = json.loads((tmp_path / "plan.json").read_text())
+    del claim["config"]["memory"]["words"]
+    (tmp_path / "plan.json").write_text(json.dumps(claim))
+    assert main(command(tmp_path, "none")) == 0
+    assert len(opened) == 1
+
+
 def test_takes_of_other_settings_are_not_mixed(
     opened: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +175,46 @@ def test_what_cannot_work_is_one_line_and_status_2(
     assert not (tmp_path / "out").exists()
 
 
+def test_crops_stand_beside_what_is_read_or_alone(
+    opened: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tmp_path / "both", "none,oracle", *CROPS, "--scripts", "2", "--json")) == 0
+    both = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (both["main"], both["crops"]["reidentified"]["mean"], both["reader"]["all"]["mean"]) == ("recall", 1.0, 1.0)
+    assert {"recall", "reidentified", "likeness", "subject_consistency"} <= set(both["strategies"]["oracle"])
+    more = ["--scripts", "2", "--judge", "nobody", "--json"]
+    assert main(command(tmp_path / "crops", "identity,oracle", *CROPS, *more)) == 0
+    alone = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (alone["main"], "reader" in alone, alone["targets"]) == ("reidentified", False, [])
+    assert "recall" not in alone["strategies"]["oracle"]
+    assert {gap["mean"] for gap in alone["strategies"]["oracle"]["by_gap"].values()} == {1.0}
+    assert list(alone["contrasts"]["identity"]) == ["oracle"]
+    written = (tmp_path / "crops" / "recall.md").read_text()
+    assert "## Re-identified by crops, by prompts of absence" in written
+    assert "Gray et al. 2007" in written
+    assert "`recall`:" not in written
+    assert "Re-identified by crops" in (tmp_path / "crops" / "recall.svg").read_text()
+    assert main(command(tmp_path / "one", "oracle", *CROPS, "--judge", "nobody")) == 0, "nobody to be taken for"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--judge", "nobody"], "--crops"),
+        (["--crops", "weights/owlv2", "colours"], "no folder weights/owlv2; hf download google/owlv2"),
+        (["--config", "wan-1.3b", "--crops", "reader", "weights/dinov2"], "no folder weights/dinov2; hf download face"),
+    ],
+)
+def test_crops_that_cannot_be_are_refused_before_anything_is_rendered(
+    arguments: list[str], said: str, opened: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run in (main, lambda given: recall(given[2:])):
+        assert run(command(tmp_path / "out", "none", *arguments)) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert said in line
+    assert not opened
+
+
 def test_a_model_whose_pictures_the_reader_cannot_read_is_refused(
     small_model: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,7 +242,22 @@ def test_a_variant_sets_the_bank_as_it_is_spelt() -> None:
     assert (config.slots, config.store, config.presence, config.retrieval) == (2, "latent", 0.25, "first")
 
 
+def test_controls_are_those_that_the_video_model_can_do() -> None:
+    sketch, wan = load_config("sketch"), load_config("wan-1.3b")
+    more = load_config("wan-1.3b", ["model.wan.memory=6"])
+    six = parse_variant("identity@6")
+    assert set(SCORERS) <= set(controls(sketch))
+    assert (six in controls(sketch)) == (SketchModel.memory_slots >= 6)
+    assert set(controls(wan)) == set(CONTROLS) - {six}
+    assert set(controls(more)) == set(CONTROLS)
+
+
+def test_the_scorers_that_are_compared_come_with_the_weights() -> None:
+    known = load_scorer().others
+    assert {str(dict(variant.settings)["scorer"]) for variant in SCORERS} <= set(known)
+
+
 def test_every_strategy_stands_in_the_table_without_and_with_enrichment() -> None:
     assert [v.name for v in TABLE] == [f"{name}{tail}" for name in STRATEGIES for tail in ("", "+enrich")]
-    for variant in (*TABLE, *CONTROLS, parse_variant("semantic@gold@2@wrong+enrich")):
+    for variant in (*TABLE, *CONTROLS, *SCORERS, parse_variant("semantic@gold@2@wrong+enrich")):
         assert parse_variant(variant.name) == variant

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from memreel.benchmarks.recall import reader_accuracy
+from memreel.benchmarks.recallbench.accuracy import reader_accuracy
 from memreel.benchmarks.recallbench.cases import commonest
 from memreel.benchmarks.recallbench.figures import interval
 from memreel.benchmarks.recallbench.judges import WorldReader

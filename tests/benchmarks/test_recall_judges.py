@@ -15,7 +15,8 @@ from chat_server import ChatServer, Text, Tool, call, serve
 from painted import Faults, PaintedModel
 from PIL import Image
 
-from memreel.benchmarks.recall import Plan, make_take, reader_accuracy
+from memreel.benchmarks.recall import Plan, make_take
+from memreel.benchmarks.recallbench.accuracy import reader_accuracy
 from memreel.benchmarks.recallbench.judges import ChatJudge, WorldReader, in_order
 from memreel.benchmarks.recallbench.scripts import BenchScript, looks, make_script
 from memreel.benchmarks.recallbench.sight import Glance

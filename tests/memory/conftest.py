@@ -33,11 +33,12 @@ class PaintedModel:
     name = "painted"
     spec = VideoSpec(width=8, height=8, fps=16, latent_channels=len(SHOWN), latent_height=2, latent_width=2)
     memory_slots = 8
+    scorers = ("even",)
 
     def open(self, seed: int) -> Stream:
         raise NotImplementedError("the bank never opens a stream")
 
-    def score(self, evicted: EvictedChunk, phrases: Sequence[str]) -> torch.Tensor:
+    def score(self, evicted: EvictedChunk, phrases: Sequence[str], scorer: str | None = None) -> torch.Tensor:
         channels = [next((i for i, name in enumerate(SHOWN) if phrase.startswith(name)), 0) for phrase in phrases]
         return evicted.latents.mean(dim=(2, 3))[:, channels]
 

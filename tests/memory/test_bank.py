@@ -259,6 +259,32 @@ def test_more_slots_than_the_model_has_is_refused(model: Any, tmp_path: Path, em
         Bank(MemoryConfig(slots=9), model, store, embed, 0)
 
 
+def test_a_scorer_that_the_model_lacks_is_refused(model: Any, tmp_path: Path, embed: Any) -> None:
+    store = FrameStore(tmp_path / "memory", tmp_path / "frames")
+    with pytest.raises(UserError, match=r"memory.scorer: .*'painted' has no scorer 'evn'; did you mean 'even'\?"):
+        Bank(MemoryConfig(scorer="evn"), model, store, embed, 0)
+    Bank(MemoryConfig(scorer="even"), model, store, embed, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("all", ["Mia, red hair, blue sweater", "Bo"]),
+        ("name", ["Mia", "Bo"]),
+        ("attributes", ["red hair, blue sweater", "Bo"]),
+    ],
+)
+def test_frames_are_scored_by_the_words_that_are_configured(
+    film: MakeFilm, monkeypatch: pytest.MonkeyPatch, words: str, asked: list[str]
+) -> None:
+    shoot, seen = film(words=words), []
+    score = type(shoot.bank._scoring).score
+    monkeypatch.setattr(type(shoot.bank._scoring), "score", lambda s, e, p: seen.append(list(p)) or score(s, e, p))
+    shoot.begin("Mia and Bo.", shoot.MIA, {"entity": "Bo", "kind": "character", "attrs": [], "global_id": 9})
+    shoot.evict(0, 1, Mia=0.9)
+    assert seen[0] == asked
+
+
 def test_an_unknown_prompt_is_named(film: MakeFilm, paint: Callable) -> None:
     shoot = film()
     shoot.begin("Mia.", shoot.MIA)

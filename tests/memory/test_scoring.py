@@ -63,6 +63,19 @@ def test_a_chunk_that_shows_nobody_is_scored_by_the_prompts_text(
     assert best.score == pytest.approx(0.6)
 
 
+def test_the_named_scorer_of_the_model_is_asked(model: Any, paint: Paint) -> None:
+    asked: list[str | None] = []
+
+    class Listening(type(model)):  # type: ignore[misc]
+        def score(self, evicted: EvictedChunk, phrases: Sequence[str], scorer: str | None = None) -> torch.Tensor:
+            asked.append(scorer)
+            return super().score(evicted, phrases)
+
+    SCORINGS["attention"](Listening(), 0, "even").score(paint(3), ["Mia"])
+    SCORINGS["attention"](Listening(), 0, None).score(paint(3), ["Mia"])
+    assert asked == ["even", None]
+
+
 def test_recency_prefers_the_newest_frame_for_hours(model: Any, paint: Paint) -> None:
     scoring = SCORINGS["recency"](model, 0)
     bests = [best_frame(scoring, paint(index), PHRASES, "", CONFIG) for index in (0, 1, 2, 5000, 5001)]

@@ -79,13 +79,44 @@ def test_a_head_counts_by_its_weight(sketch: SketchModel, evicted: EvictedChunk)
     torch.testing.assert_close(torch.stack(found).logit().sum(0), together.logit(), atol=1e-4, rtol=1e-4)
 
 
+def test_another_scorer_looks_at_its_own_layers_alone(sketch: SketchModel, evicted: EvictedChunk) -> None:
+    layers, heads = sketch.scorer.layers, evicted.queries.shape[3]
+    last = Scorer(layers[-1:], 8, ((1.0,) * heads,), 0.5)
+    compared = Scorer(layers, 8, ((1.0,) * heads,) * len(layers), others={"last": last})
+    text, empty = [sketch.read(PHRASES[0])], sketch.read("")
+    queries, found = compared.asked(evicted.queries, "last")
+    assert visibility(queries, text, empty, found).equal(visibility(evicted.queries[-1:], text, empty, last))
+    queries, found = compared.asked(evicted.queries, None)
+    assert queries is evicted.queries
+    assert found is compared
+
+
+def test_the_models_other_scorers_can_be_asked_and_say_something_else(
+    sketch: SketchModel, evicted: EvictedChunk
+) -> None:
+    assert {"even", "layer-0", "layer-9", "name", "attributes"} <= set(sketch.scorers)
+    own = sketch.score(evicted, PHRASES[:1])
+    assert all(not sketch.score(evicted, PHRASES[:1], scorer=name).equal(own) for name in sketch.scorers)
+
+
 def test_a_scorer_is_read_as_it_was_written(tmp_path: Path) -> None:
-    scorer = Scorer((1, 4), 8, ((0.5, -1.25), (0.0, 2.0)), -0.75)
+    other = Scorer((4,), 8, ((0.5, 0.5),), 0.1)
+    scorer = Scorer((1, 4), 8, ((0.5, -1.25), (0.0, 2.0)), -0.75, {"layer-4": other})
     scorer.save(tmp_path / "scorer.json")
     assert Scorer.read(tmp_path / "scorer.json") == scorer
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"layers": [1], "top_tokens": 8, "weights": [[1], [2]], "bias": 0}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"layers": [1], "top_tokens": 8, "weights": [[1], [2]], "bias": 0}',
+        '{"layers": [1], "top_tokens": 8, "weights": [[1]], "bias": 0, "others": {"layer-2": '
+        '{"layers": [2], "top_tokens": 8, "weights": [[1]], "bias": 0}}}',
+    ],
+)
 def test_what_is_no_scorer_is_refused_by_its_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "scorer.json").write_text(text)
     with pytest.raises(UserError, match=r"scorer\.json: .*fit it again"):

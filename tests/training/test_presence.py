@@ -49,6 +49,14 @@ def test_those_whom_the_text_does_not_mention_are_not_fitted_to() -> None:
     assert fit([*sightings(), *others]) == fit(sightings())
 
 
+def test_one_layers_heads_can_be_fitted_alone_and_all_heads_alike() -> None:
+    first, second, even = fit(sightings(), [0]), fit(sightings(), [1]), fit(sightings(), even=True)
+    assert (first.layers, second.layers, even.layers) == ((0,), (1,), (0, 1))
+    assert len({weight for row in even.weights for weight in row}) == 1
+    told = {one.layers: separation(sightings(), scores(sightings(), one))[0] for one in (first, second, even)}
+    assert told[(0,)] < 0.65 < told[(0, 1)] < 0.95 < told[(1,)]
+
+
 def test_separation_counts_pairs_over_all_frames_and_within_one() -> None:
     one = torch.zeros(1, 1)
     seen = [Sighting(0, one, True, True), Sighting(0, one, False, True), Sighting(1, one, False, True)]

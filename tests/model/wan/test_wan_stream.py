@@ -86,6 +86,14 @@ def test_a_chunk_is_three_latent_frames_and_twelve_pictures_and_leaves_two_later
     assert first.queries.shape == (len(film.model.scorer.layers), 3, 8, 2, 128)
 
 
+def test_one_scoring_layer_can_be_asked_alone(film: Film) -> None:
+    evicted, layers = film.chunks[2].evicted, film.model.scorer.layers
+    assert evicted is not None
+    assert film.model.scorers == tuple(f"layer-{layer}" for layer in layers)
+    alone = torch.stack([film.model.score(evicted, [MIA], scorer=name).logit() for name in film.model.scorers])
+    torch.testing.assert_close(alone.mean(0), film.model.score(evicted, [MIA]).logit(), atol=1e-4, rtol=1e-4)
+
+
 def attended(film: Film, index: int) -> list[tuple[int, int]]:
     """Return the (chunk, frame) that a chunk's context holds, in order."""
     local = [c for c in range(max(0, index - 2), index) if c != 0]
