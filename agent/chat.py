@@ -24,11 +24,10 @@ from memreel.agent.reading import (
     MOST_ENTITIES,
     Candidates,
     ParsedEntity,
-    Presence,
     Reading,
 )
 from memreel.agent.texts import filled, texts
-from memreel.memory.records import BankState, Entity, phrase
+from memreel.memory.records import BankState, Entity, Presence, phrase
 
 TOOL = "report_entities"
 CORRECTIONS = 2

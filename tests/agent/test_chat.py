@@ -253,6 +253,6 @@ def test_the_place_and_who_comes_goes_or_is_only_mentioned_are_read() -> None:
         reader = reader_at(server.base_url)
         found = read(reader, "Mia leaves the old library.", empty_bank())
     last = reader.last
-    assert scene(last.place, last.entities, found) == {"place": "old library", "leaves": [1]}
+    assert scene(last.place, found) == {"place": "old library", "leaves": [1]}
     assert "place is longer than" in last.notes[0]
     assert server.requests[0]["tools"][0]["function"]["parameters"]["properties"].keys() == {"place", "entities"}
