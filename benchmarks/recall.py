@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +23,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from memreel.benchmarks.recallbench import account, figures
 from memreel.benchmarks.recallbench.cases import Take, Watcher
-from memreel.benchmarks.recallbench.film import shoot
+from memreel.benchmarks.recallbench.film import reader_for, shoot
 from memreel.benchmarks.recallbench.judges import READER, Judge, judge_for
 from memreel.benchmarks.recallbench.scripts import FULL, QUICK, BenchScript, looks, make_script, make_scripts, twin
-from memreel.benchmarks.recallbench.strategies import CONTROLS, TABLE, Variant, variants
+from memreel.benchmarks.recallbench.strategies import CONTROLS, READERS, TABLE, Variant, variants
 from memreel.configs import load_config
 from memreel.configs.schema import RunConfig
 from memreel.errors import MemreelError, StoreError, UserError
@@ -256,13 +257,19 @@ def command(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     chosen = variants([name for name in strategies.split(",") if name.strip()]) if strategies is not None else TABLE
-    chosen = [*chosen, *(v for v in CONTROLS if controls and v not in chosen)]
     count = scripts if scripts is not None else FULL if full else QUICK
     if not chosen or count < 1 or jobs < 1:
         raise UserError("the benchmark needs at least one strategy, one script and one job")
     if not any(setting.replace(" ", "").startswith("chunks_per_prompt=") for setting in settings):
         settings = [f"chunks_per_prompt={CHUNKS}", *settings]
-    plan = Plan(load_config(config, settings), tuple(chosen), count, seed, held_out, judge)
+    loaded = load_config(config, settings)
+    if model := loaded.agent.model or os.environ.get("MEMREEL_LLM_MODEL"):  # a take depends on it: it goes on record
+        loaded = loaded.model_copy(update={"agent": loaded.agent.model_copy(update={"model": model})})
+    if controls:
+        chosen = [*chosen, *(v for v in (*CONTROLS, *(READERS if model else ())) if v not in chosen)]
+    plan = Plan(loaded, tuple(chosen), count, seed, held_out, judge)
+    for variant in chosen:
+        reader_for(variant, make_script(0, seed, held_out), loaded.agent)  # nothing is asked; what cannot work says so
     if plan.config.chunks_per_prompt < CHUNKS - 1:
         raise UserError(
             f"chunks_per_prompt={plan.config.chunks_per_prompt}: people need {CHUNKS - 1} chunks to arrive and "
@@ -305,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; may be repeated")
     parser.add_argument("--full", action="store_true", help=f"{FULL} scripts instead of {QUICK}")
     parser.add_argument("--scripts", type=int, help="another number of scripts")
-    parser.add_argument("--strategies", help="a comma-separated list, such as identity,identity+enrich,none,oracle")
+    parser.add_argument("--strategies", help="a comma-separated list, such as identity,identity@gold,none,oracle")
     parser.add_argument("--controls", action="store_true", help="add gold IDs, fewer frames, altered and wrong memory")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scripts")
     parser.add_argument("--held-out", choices=get_args(HeldOut), default="nothing", help="words unseen in training")

@@ -6,6 +6,7 @@ section 3.8; percentile interval). Knows records only, nothing of pictures or mo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -90,7 +91,10 @@ SEGMENT_FIGURES: Mapping[str, Callable[[Segment], float | None]] = {
 
 
 def summary(takes: Iterable[Take]) -> dict[str, Any]:
-    """Return every figure of one variant, and ``by_gap`` and ``by_archetype``: the main figure in parts."""
+    """Return every figure of one variant, and ``by_gap`` and ``by_archetype``: the main figure in parts.
+
+    ``read`` says how many prompts were read by whom, and what chat requests cost.
+    """
     takes = list(takes)
     cases = [(take.script, case) for take in takes for case in take.cases]
     out: dict[str, Any] = {}
@@ -108,6 +112,15 @@ def summary(takes: Iterable[Take]) -> dict[str, Any]:
     out["by_archetype"] = {kind: interval(values) for kind, values in parts.items() if values}
     out["scripts"] = len(takes)
     out["seconds"] = round(sum(take.seconds for take in takes), 1)
+    by: Counter[str] = Counter()
+    for take in takes:
+        by.update(take.read.by)
+    out["read"] = {
+        "by": dict(by.most_common()),
+        "requests": sum(take.read.requests for take in takes),
+        "tokens": sum(take.read.tokens for take in takes),
+        "seconds": round(sum(take.read.seconds for take in takes), 1),
+    }
     return out
 
 
