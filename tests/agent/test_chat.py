@@ -12,12 +12,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from chat_server import Drop, Hang, Status, Text, Tool, entities, serve
+from chat_server import Drop, Hang, Status, Text, Tool, Trickle, entities, serve
 
 from memreel.agent.chat import CORRECTIONS, ChatReader
-from memreel.agent.llm import Chat
+from memreel.agent.llm import MOST_GIVEN_UP, Chat
 from memreel.agent.reading import Candidates, Reading, prompt_reader, scene
 from memreel.benchmarks.cast import candidates_of
+from memreel.configs import load_config, override_config
 from memreel.configs.schema import AgentConfig
 from memreel.errors import UserError
 from memreel.memory.cast import register
@@ -90,7 +91,10 @@ def test_the_request_carries_cast_candidates_previous_prompt_and_examples_in_one
     assert asked["tools"][0]["function"]["name"] == "report_entities"
 
 
-@pytest.mark.parametrize("text", ["{}", "```json\n{}\n```", "Here you are: {} "])
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "```json\n{}\n```", "Here you are: {} ", "<think>Maybe {Mia}?</think>{}", "{}\nI took {Mia} as new."],
+)
 def test_json_in_the_text_serves_as_well_as_a_tool_call(text: str) -> None:
     with serve(Text(text.replace("{}", entities(MIA)))) as server:
         reader = reader_at(server.base_url)
@@ -105,6 +109,16 @@ def test_a_server_that_refuses_tools_is_asked_for_plain_json_from_then_on() -> N
         assert (reader.last.read_by, ["tools" in asked for asked in server.requests]) == ("judge-1", [True, False])
         read(reader, PROMPT, empty_bank())
     assert "tools" not in server.requests[2]
+
+
+def test_a_server_that_failed_at_both_is_asked_with_tools_again() -> None:
+    with serve(Status(404), Status(404), Tool(entities(MIA))) as server:
+        reader = reader_at(server.base_url, retries=0)
+        read(reader, PROMPT, empty_bank())
+        assert reader.last.read_by == "analyst"
+        read(reader, PROMPT, empty_bank())
+    assert reader.last.read_by == "judge-1"
+    assert "tools" in server.requests[2]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +202,50 @@ def test_a_hanging_server_costs_bounded_time() -> None:
         assert time.monotonic() - begun < 5
     assert [e["entity"] for e in found] == ["Mia"]
     assert "timeout" in reader.last.notes[0]
+
+
+def test_a_server_that_answers_drop_by_drop_costs_bounded_time_and_few_connections() -> None:
+    with serve(Trickle()) as server:
+        reader = reader_at(server.base_url, timeout_s=0.3, retries=0)
+        begun = time.monotonic()
+        for _ in range(MOST_GIVEN_UP + 2):
+            assert [e["entity"] for e in read(reader, PROMPT, empty_bank())] == ["Mia"]
+        assert time.monotonic() - begun < 20
+        assert len(server.requests) == MOST_GIVEN_UP
+    assert "earlier requests still hang" in reader.last.notes[0]
+
+
+def test_the_models_own_broken_answer_is_shown_to_it() -> None:
+    with serve(Tool("{broken"), Tool(entities(MIA))) as server:
+        read(reader_at(server.base_url), PROMPT, empty_bank())
+    said, complaint = server.requests[1]["messages"][-2:]
+    assert (said["role"], said["content"]) == ("assistant", "{broken")
+    assert "not valid JSON" in complaint["content"]
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("localhost:8000/v1", "must begin with http"),
+        (f"http://me:{KEY}@localhost:8000/v1", "must not carry"),
+        (f"https://localhost/v1?api-key={KEY}", "must not carry"),
+    ],
+)
+def test_an_address_with_a_secret_in_it_is_refused_without_repeating_it(
+    address: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=says) as configured:
+        override_config(load_config("sketch"), [f"agent.base_url={address}"])
+    monkeypatch.setenv("MEMREEL_LLM_BASE_URL", address)
+    with pytest.raises(UserError, match=says) as named:
+        prompt_reader(AgentConfig(model="judge-1"))
+    assert KEY not in f"{configured.value}{named.value}"
+
+
+def test_a_key_among_the_settings_is_refused_without_repeating_it() -> None:
+    with pytest.raises(UserError, match="from the environment only, such as OPENAI_API_KEY") as error:
+        override_config(load_config("sketch"), [f"agent.api_key={KEY}"])
+    assert KEY not in str(error.value)
 
 
 def test_an_address_where_nobody_listens_leaves_the_prompt_to_the_analyst() -> None:
