@@ -205,6 +205,23 @@ def test_a_script_is_read_over_mcp_without_rendering(client: SyncLangGraphClient
     assert [member["name"] for member in read["cast"]] == ["Mia", "Tom"]
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "settings", "says"),
+    [
+        ("read_script", {"prompts": []}, {}, "Error: input: no prompts"),
+        ("memreel", {"prompts": [MIA, " "]}, {}, "Error: input: prompt 2 is empty"),
+        ("memreel", {"prompts": [MIA]}, {"preset": "sketsh"}, "did you mean 'sketch'?"),
+        ("film", {"idea": ""}, {}, "Error: the idea is empty"),
+    ],
+)
+def test_an_mcp_client_is_told_what_is_wrong(
+    client: SyncLangGraphClient, runs: Path, name: str, arguments: Any, settings: Any, says: str
+) -> None:
+    told = mcp(client, "tools/call", name=name, arguments=arguments, context={"out": str(runs), **settings})
+    assert told["isError"]
+    assert says in told["content"][0]["text"]
+
+
 def test_a_video_is_made_over_mcp_and_told_of_in_a_few_lines_of_json(client: SyncLangGraphClient, runs: Path) -> None:
     headers = {"accept": "application/json, text/event-stream"}
     call = {"name": "memreel", "arguments": {"prompts": [MIA]}, "context": context(runs)}
