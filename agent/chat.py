@@ -94,6 +94,8 @@ class ChatReader:
         self, prompt: str, bank: BankState, candidates: Candidates, reading: Reading
     ) -> tuple[str, list[ParsedEntity]]:
         """Ask until an answer can be used, or raise."""
+        if len(prompt) > LONGEST_PROMPT:
+            reading.notes.append(f"{self.name}: was given the first {LONGEST_PROMPT} of {len(prompt)} characters")
         messages = conversation(prompt, bank, candidates)
         deadline = self._asked.deadline()
         for correction in range(CORRECTIONS + 1):

@@ -64,7 +64,7 @@ def _rewriting(send: Send, rewritten: Callable[[bytes], bytes]) -> Send:
 
 
 def telling(body: bytes) -> bytes:
-    """Return the body of a run that failed with its message where the endpoint takes its text from; others as they are."""
+    """Return the body of a run that failed, its message where the endpoint takes its text from; others as they are."""
     try:
         answer = json.loads(body)
         error = answer["__error__"]

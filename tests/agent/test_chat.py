@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from chat_server import Drop, Hang, Status, Text, Tool, Trickle, entities, serve
 
 from memreel.agent.chat import CORRECTIONS, ChatReader
+from memreel.agent.enrich import enrich
 from memreel.agent.llm import MOST_GIVEN_UP, Chat
 from memreel.agent.reading import Candidates, Reading, prompt_reader, scene
 from memreel.benchmarks.cast import candidates_of
@@ -267,6 +268,27 @@ def test_the_key_goes_into_the_request_and_nowhere_else(caplog: pytest.LogCaptur
             told.append(json.dumps([reader.last.notes, reader.last.calls]))
     assert server.keys[0] == f"Bearer {KEY}"
     assert KEY not in caplog.text + "".join(told) + repr(reader) + repr(vars(reader))
+
+
+def test_what_of_a_long_prompt_the_model_was_given_is_noted() -> None:
+    with serve(Tool(entities(MIA))) as server:
+        reader = reader_at(server.base_url)
+        read(reader, "Mia walks. " * 1000, empty_bank())
+    assert reader.last.notes == ["judge-1: was given the first 8000 of 11000 characters"]
+    assert len(server.requests[0]["messages"][-1]["content"]) < 9000
+
+
+def test_chinese_prompts_are_read_by_a_chat_model() -> None:
+    mia = {"entity": "米娅", "kind": "character", "attrs": ["红头发", "蓝毛衣"], "global_id": None}
+    again = {**mia, "attrs": [], "global_id": 1}
+    with serve(Tool(entities(mia)), Tool(entities(again))) as server:
+        reader = reader_at(server.base_url)
+        first = read(reader, "米娅，红头发，穿蓝毛衣，走进图书馆。", empty_bank())
+        bank = register(empty_bank(), 1, "米娅，红头发，穿蓝毛衣，走进图书馆。", first)
+        second = read(reader, "米娅打开笔记本。", bank)
+    assert [(e["entity"], e["global_id"]) for e in [*first, *second]] == [("米娅", 1), ("米娅", 1)]
+    assert "1 character 米娅, 红头发, 蓝毛衣" in server.requests[1]["messages"][-1]["content"]
+    assert enrich("米娅打开笔记本。", second, bank["cast"]) == "米娅打开笔记本。 米娅: 红头发, 蓝毛衣."
 
 
 def test_a_prompt_that_gives_orders_is_only_text_to_the_model() -> None:

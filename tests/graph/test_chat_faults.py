@@ -31,6 +31,7 @@ from chat_server import (
     serve,
 )
 
+from memreel.cli import main
 from memreel.configs.schema import RunConfig
 from memreel.graph.assembly import build_graph
 from memreel.graph.context import RunContext
@@ -134,6 +135,29 @@ def test_a_prompt_that_the_chat_model_does_not_read_is_read_by_the_analyst(
         assert 1 <= len(event["calls"]) <= 3, name
         assert [entity["global_id"] for entity in event["entities"]] == [1], name
         assert all(one["model"] == "judge-1" and one["seconds"] < 5 for one in event["calls"]), name
+
+
+@pytest.mark.usefixtures("small_model")
+@pytest.mark.parametrize("profile", ["per_prompt", "agent"])
+def test_the_key_is_in_no_file_and_no_word_of_the_command(
+    runs: Path, profile: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    caplog.set_level("DEBUG")
+    monkeypatch.setenv("MEMREEL_LLM_MODEL", "judge-1")
+    chosen = ["verify.attributes=true", "verify.model=eyes-1", f"agent.profile={profile}", "chunks_per_prompt=4"]
+    options = [part for setting in chosen for part in ("--set", setting)]
+    (runs.parent / "film.txt").write_text("Tom, a man with black hair, waits.\nTom waves.\n")
+    with serve(Status(401, SECRET)) as server:
+        monkeypatch.setenv("MEMREEL_LLM_BASE_URL", server.base_url)
+        assert main(["run", str(runs.parent / "film.txt"), "--out", str(runs), *options, "--json"]) == 0
+        assert main(["doctor"]) == 0
+    assert set(server.keys) == {f"Bearer {KEY}"}
+    files = [path for path in runs.rglob("*") if path.is_file()]
+    assert {"state.sqlite", "events.jsonl", "run.json", "report.html"} <= {path.name for path in files}
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+    written = capfd.readouterr()
+    assert "HTTP 401, the key is refused" in (runs / "film" / "events.jsonl").read_text()
+    assert KEY not in written.out + written.err + caplog.text
 
 
 @pytest.mark.usefixtures("small_model")
