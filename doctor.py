@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from memreel.configs.schema import address_fault
 from memreel.errors import UserError
 
 if TYPE_CHECKING:
@@ -112,15 +113,18 @@ def _langgraph(_: RunConfig) -> Finding:
 def _chat_model(config: RunConfig) -> Finding:
     agent = config.agent
     model = agent.model or os.environ.get("MEMREEL_LLM_MODEL")
+    address = agent.base_url or os.environ.get("MEMREEL_LLM_BASE_URL")
     if not model:
+        named = "a server is named, but no model" if address else "not configured"
         return Finding(
             "chat model",
             ok=False,
-            detail="not configured: the built-in analyst reads the prompts",
+            detail=f"{named}: the built-in analyst reads the prompts",
             cure="export MEMREEL_LLM_MODEL=… OPENAI_API_KEY=… [MEMREEL_LLM_BASE_URL=…]",
             needed=False,
         )
-    address = agent.base_url or os.environ.get("MEMREEL_LLM_BASE_URL")
+    if address and (fault := address_fault(address)):
+        return Finding("chat model", False, f"its address {fault}", "export MEMREEL_LLM_BASE_URL=…")
     if not address and not os.environ.get("OPENAI_API_KEY"):
         return Finding("chat model", False, f"{model}, but there is no key", "export OPENAI_API_KEY=…")
     return Finding("chat model", True, f"{model} at {address or 'the provider'}", needed=False)

@@ -22,10 +22,10 @@ from memreel.agent.reading import (
     MOST_ENTITIES,
     Candidates,
     ParsedEntity,
-    Presence,
     Reading,
+    with_presence,
 )
-from memreel.memory.records import BankState, CastMember, Entity, Kind
+from memreel.memory.records import BankState, CastMember, Entity, Kind, Presence
 
 if TYPE_CHECKING:
     from memreel.agent.llm import Chat
@@ -114,7 +114,7 @@ class Analyst:
     ) -> list[Entity]:
         """Give every parsed entity a global ID."""
         recent = sorted(known_cast(bank), key=lambda known: known.last, reverse=True)
-        return assign(parsed, bank, candidates, [known.global_id for known in recent])
+        return with_presence(parsed, assign(parsed, bank, candidates, [known.global_id for known in recent]))
 
 
 def _unread(prompt: str) -> list[str]:

@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic import BaseModel, Field, ValidationError
 
 from memreel.agent.analyst import Analyst
-from memreel.agent.llm import NO_SUCH_REQUEST, Chat, Unavailable, json_in, text_of
+from memreel.agent.llm import NO_SUCH_REQUEST, Chat, Unavailable
 from memreel.agent.reading import (
     LONGEST_ATTRIBUTE,
     LONGEST_ENTITY,
@@ -24,11 +24,11 @@ from memreel.agent.reading import (
     MOST_ENTITIES,
     Candidates,
     ParsedEntity,
-    Presence,
     Reading,
 )
+from memreel.agent.replies import json_of, said_in
 from memreel.agent.texts import filled, texts
-from memreel.memory.records import BankState, Entity, phrase
+from memreel.memory.records import BankState, Entity, Presence, phrase
 
 TOOL = "report_entities"
 CORRECTIONS = 2
@@ -94,6 +94,8 @@ class ChatReader:
         self, prompt: str, bank: BankState, candidates: Candidates, reading: Reading
     ) -> tuple[str, list[ParsedEntity]]:
         """Ask until an answer can be used, or raise."""
+        if len(prompt) > LONGEST_PROMPT:
+            reading.notes.append(f"{self.name}: was given the first {LONGEST_PROMPT} of {len(prompt)} characters")
         messages = conversation(prompt, bank, candidates)
         deadline = self._asked.deadline()
         for correction in range(CORRECTIONS + 1):
@@ -105,7 +107,7 @@ class ChatReader:
                 if correction == CORRECTIONS:
                     raise
                 reading.notes.append(f"{self.name}: answer {correction + 1} sent back ({error})")
-                said = AIMessage(text_of(reply) or json.dumps([call["args"] for call in reply.tool_calls]))
+                said = AIMessage(said_in(reply) or texts()["nothing_said"])
                 messages = [*messages, said, HumanMessage(filled(texts()["correction"], {"errors": str(error)}))]
         raise AssertionError("unreachable")
 
@@ -117,10 +119,12 @@ class ChatReader:
             except Unavailable as error:
                 if error.status not in NO_SUCH_REQUEST:
                     raise
-                self._asking = "plain"
-                reading.notes.append(f"{self.name}: no tool calls on this server; asked for JSON")
         plain = [*messages[:1], HumanMessage(texts()["plain_format"]), *messages[1:]]
-        return self._asked.ask(plain, reading.calls, deadline=deadline)
+        reply = self._asked.ask(plain, reading.calls, deadline=deadline)
+        if self._asking == "tool":
+            self._asking = "plain"
+            reading.notes.append(f"{self.name}: no tool calls on this server; asked for JSON")
+        return reply
 
 
 def conversation(prompt: str, bank: BankState, candidates: Candidates) -> list[BaseMessage]:
@@ -173,8 +177,7 @@ def usable(reply: AIMessage, bank: BankState) -> tuple[str, list[ParsedEntity]]:
         _Unusable: it is no such JSON, or breaks a rule; the message names every fault.
     """
     try:
-        arguments: Any = reply.tool_calls[0]["args"] if reply.tool_calls else json_in(text_of(reply))
-        answer = Answer.model_validate(arguments)
+        answer = Answer.model_validate(json_of(reply))
     except ValidationError as error:
         wrong = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5]]
         raise _Unusable("; ".join(wrong)) from None

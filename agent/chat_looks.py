@@ -9,15 +9,15 @@ from __future__ import annotations
 import base64
 import io
 import json
-from typing import Any
 
 from langchain_core.messages import HumanMessage, SystemMessage
 from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
 
-from memreel.agent.llm import NO_SUCH_REQUEST, Chat, Unavailable, json_in, text_of
+from memreel.agent.llm import NO_SUCH_REQUEST, Chat, Unavailable
 from memreel.agent.looks import Looks
 from memreel.agent.reading import LONGEST_ATTRIBUTE, MOST_ATTRIBUTES
+from memreel.agent.replies import json_of
 from memreel.agent.texts import filled, texts
 from memreel.memory.records import CastMember, phrase
 from memreel.model.protocol import Pictures
@@ -61,8 +61,7 @@ class ChatLooker:
                     raise
                 plain = SystemMessage(f"{said['system']}\n{json.dumps(SeenLooks.model_json_schema())}")
                 reply = self._chat.ask([plain, messages[1]], looks.calls)
-            arguments: Any = reply.tool_calls[0]["args"] if reply.tool_calls else json_in(text_of(reply))
-            seen = SeenLooks.model_validate(arguments)
+            seen = SeenLooks.model_validate(json_of(reply))
         except Unavailable as error:
             looks.notes.append(f"{self.name}: {error}; the looks of {member['name']} were not checked")
             return looks

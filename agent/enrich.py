@@ -3,7 +3,8 @@
 The video model knows only the text it is given: "Mia walks back into the library." says nothing of red hair. The cast
 does, so the text for the video model becomes "… library. Mia: red hair, blue sweater, green hat." The user's own text
 stays as it is in the records. Where looks changed, the latest at each place counts (a white coat replaces a blue
-one), and what the prompt itself says of an entity is neither repeated nor contradicted.
+one), and what the prompt itself says of an entity is neither repeated nor contradicted. Who is only mentioned is not to
+be seen and gets no clause.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from memreel.agent.lexicon import lexicon
 from memreel.agent.matching import is_identity, place_of
+from memreel.memory.cast import in_picture
 from memreel.memory.records import CastMember, Entity
 
 ENDS_OF_SENTENCES = (".", "!", "?", "。", "！", "？", "…", '"', "”")
@@ -26,7 +28,7 @@ def enrich(prompt: str, entities: Sequence[Entity], cast: Mapping[str, CastMembe
         cast: cast members by global ID as a string.
     """
     text = prompt.rstrip()
-    for entity in entities:
+    for entity in in_picture(entities):
         member = cast.get(str(entity["global_id"]))
         looks = missing_looks(entity, member) if member is not None else []
         if member is not None and looks:

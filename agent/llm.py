@@ -2,22 +2,23 @@
 
 An OpenAI-compatible server is spoken to through `ChatOpenAI`; ``provider:model`` names another provider, whose package
 must be installed (LangChain's ``init_chat_model`` finds it). Timeouts, dropped connections, 429 and 5xx are tried again
-with backoff until the deadline; everything else is final. Keys come from the environment, where the provider's client
-looks for them, and go nowhere but into the request: errors are named by kind and status, never in a server's words,
-which might repeat a key. What is asked, and what an answer means, is not known here.
+with backoff until the deadline; everything else is final. The time of a request counts as a whole, so a server that
+sends its answer drop by drop is given up like one that hangs. Keys come from the environment, where the provider's
+client looks for them, and go nowhere but into the request: errors are named by kind and status, never in a server's
+words, which might repeat a key. What is asked, and what an answer means, is not known here.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any, Protocol
 
-import httpx
-import openai
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.tools import BaseTool
@@ -25,16 +26,28 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from memreel.agent.reading import ChatCall
-from memreel.configs.schema import AgentConfig
+from memreel.agent.replies import StreamedArguments
+from memreel.configs.schema import AgentConfig, address_fault
 from memreel.errors import UserError
 
 PATIENCE = 2.0
 """All attempts for one question together may take this many times the timeout of one."""
 FIRST_PAUSE_S = 0.5
+MOST_GIVEN_UP = 4
+"""Requests that were given up and still hang, at most; beyond it a server is not asked."""
 PASSING = frozenset({408, 409, 425, 429})
 """Statuses below 500 that are worth another attempt."""
 NO_SUCH_REQUEST = frozenset({400, 404, 405, 422, 501})
 """Statuses of a server that does not take a kind of request: one without tools, say."""
+NO_CONNECTION = "no connection"
+MEANINGS = {
+    401: "the key is refused",
+    402: "no credit is left",
+    403: "the key may not use this model",
+    404: "no such model, or no chat completions at this address",
+    429: "too many requests, or no quota is left",
+}
+"""What a status most often comes of."""
 
 
 class Unavailable(Exception):
@@ -71,15 +84,16 @@ class Chat:
         """Prepare the client; nothing is sent yet.
 
         Raises:
-            UserError: there is neither a key in the environment nor the address of a server, or the provider's package
-                is not installed.
+            UserError: there is neither a key in the environment nor the address of a server, the address is no such
+                thing or carries a secret, or the provider's package is not installed.
         """
         self.name = model
         self.meter: Meter | None = None
         """Asked before every request, told after it."""
         self._timeout_s, self._retries = config.timeout_s, config.retries
-        self._model = _client(model, config.base_url or os.environ.get("MEMREEL_LLM_BASE_URL"), config.timeout_s)
+        self._model = _client(model, _address(config), config.timeout_s)
         self._down = False
+        self._given_up: list[threading.Thread] = []
 
     def deadline(self) -> float:
         """Return the moment (`time.monotonic`) until which a question asked now may be worked on."""
@@ -106,6 +120,8 @@ class Chat:
         Raises:
             Unavailable: it gave no answer in time, or refused.
         """
+        if sum(thread.is_alive() for thread in self._given_up) >= MOST_GIVEN_UP:
+            raise Unavailable(f"{MOST_GIVEN_UP} earlier requests still hang")
         deadline = self.deadline() if deadline is None else deadline
         attempts = 1 if self._down else self._retries + 1  # one that was down the last time gets one chance
         reason, status, attempt = "out of time", None, 0
@@ -118,9 +134,10 @@ class Chat:
             except Unavailable:  # the meter's no
                 raise
             except Exception as error:
-                reason, status = kind_of(error), status_of(error)
+                status = status_of(error)
+                reason = kind_of(error) + (f", {MEANINGS[status]}," if status in MEANINGS else "")
                 if not _passes(error):
-                    raise Unavailable(reason, status) from None
+                    raise Unavailable(reason.rstrip(","), status) from None
                 pause = max(FIRST_PAUSE_S * 2 ** (attempt - 1) * random.uniform(0.8, 1.2), _retry_after(error))
                 if attempt == attempts or time.monotonic() + pause >= deadline:
                     break
@@ -152,11 +169,10 @@ class Chat:
             limit: dict[str, Any] = {"timeout": timeout_s} if isinstance(self._model, ChatOpenAI) else {}
             if limit and meter and meter.most_written:
                 limit["max_tokens"] = meter.most_written
-            if schemas:
-                asked = self._model.bind_tools(schemas, tool_choice=choice)
-                reply = asked.invoke(list(messages), **limit)
-            else:
-                reply = self._model.invoke(list(messages), **limit)
+            streamed = StreamedArguments()
+            model = self._model.model_copy(update={"callbacks": [streamed]})
+            asked = model.bind_tools(schemas, tool_choice=choice) if schemas else model
+            reply = self._within(timeout_s, lambda: asked.invoke(list(messages), **limit))
         except Exception as error:
             call["outcome"] = kind_of(error)
             raise
@@ -167,40 +183,48 @@ class Chat:
                 call["input_tokens"] = reply.usage_metadata["input_tokens"]
                 call["output_tokens"] = reply.usage_metadata["output_tokens"]
             call["outcome"] = "ok"
-            return reply
+            return streamed.as_said(reply)
         finally:
             call["seconds"] = round(time.monotonic() - begun, 3)
             if meter:
                 meter.end(reserved, call)
 
+    def _within(self, seconds: float, work: Callable[[], AIMessage]) -> AIMessage:
+        """Do ``work`` in a thread that is given up after so many seconds: clients bound pauses, not the whole.
 
-def text_of(reply: AIMessage) -> str:
-    """Return the text of a reply."""
-    return reply.content if isinstance(reply.content, str) else str(reply.text)
+        Raises:
+            TimeoutError: it took longer.
+        """
+        answer: Future[AIMessage] = Future()
+        context = copy_context()
 
+        def run() -> None:
+            try:
+                answer.set_result(context.run(work))
+            except BaseException as error:  # whoever waits for the answer meets it
+                answer.set_exception(error)
 
-def json_in(text: str) -> Any:
-    """Return the JSON object in a text, fenced or not.
-
-    Raises:
-        ValueError: there is none; the message says what is wrong with it.
-    """
-    start, end = text.find("{"), text.rfind("}")
-    if start < 0 or end < start:
-        raise ValueError("no JSON object in the answer")
-    try:
-        return json.loads(text[start : end + 1])
-    except ValueError as error:
-        raise ValueError(f"not valid JSON: {error}") from None
+        thread = threading.Thread(target=run, name="chat", daemon=True)
+        thread.start()
+        try:
+            return answer.result(seconds)
+        except TimeoutError:
+            self._given_up = [*(old for old in self._given_up if old.is_alive()), thread]
+            raise
 
 
 def kind_of(error: Exception) -> str:
     """Name an error for the record, without a word of the server's."""
-    if isinstance(error, openai.APITimeoutError | httpx.TimeoutException | TimeoutError):
+    names = {kind.__name__ for kind in type(error).__mro__}  # each provider's client has kinds of its own
+    if isinstance(error, TimeoutError) or names & {"APITimeoutError", "TimeoutException"}:
         return "timeout"
     if (status := status_of(error)) is not None:
         return f"HTTP {status}"
-    return "no connection" if _is_connection(error) else type(error).__name__
+    if isinstance(error, ConnectionError) or names & {"APIConnectionError", "TransportError"}:
+        return NO_CONNECTION
+    if isinstance(error, ValueError | TypeError | LookupError | AttributeError):  # a client that made nothing of it
+        return "no chat completion in the answer"
+    return type(error).__name__
 
 
 def status_of(error: Exception) -> int | None:
@@ -209,17 +233,12 @@ def status_of(error: Exception) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def _is_connection(error: Exception) -> bool:
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return isinstance(error, httpx.TransportError | ConnectionError) or "APIConnectionError" in names
-
-
 def _passes(error: Exception) -> bool:
     """Tell whether an error may be gone at the next attempt."""
     status = status_of(error)
     if status is not None:
         return status in PASSING or status >= 500
-    return kind_of(error) == "timeout" or _is_connection(error)
+    return kind_of(error) in ("timeout", NO_CONNECTION)
 
 
 def _retry_after(error: Exception) -> float:
@@ -233,6 +252,14 @@ def _retry_after(error: Exception) -> float:
 
 def _schema(tool: BaseTool | Mapping[str, Any]) -> Any:
     return tool if isinstance(tool, BaseTool) else dict(tool)
+
+
+def _address(config: AgentConfig) -> str | None:
+    """Return the address of the server, if one is named."""
+    address = config.base_url or os.environ.get("MEMREEL_LLM_BASE_URL") or None
+    if address and (fault := address_fault(address)):
+        raise UserError(f"MEMREEL_LLM_BASE_URL {fault}")
+    return address
 
 
 def _client(model: str, base_url: str | None, timeout_s: float) -> BaseChatModel:

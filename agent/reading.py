@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NotRequired, Protocol
+from typing import TYPE_CHECKING, NotRequired, Protocol
 
 from typing_extensions import TypedDict
 
 from memreel.memory.records import BankState, Entity, Kind
+from memreel.memory.records import Presence as Presence
 
 if TYPE_CHECKING:
     from memreel.agent.llm import Chat
@@ -43,10 +44,6 @@ LONGEST_PLACE = 80
 MOST_ATTRIBUTES = 12
 MOST_ENTITIES = 24
 """Limits in characters and items; a reader cuts or drops what is beyond them."""
-
-
-Presence = Literal["present", "enters", "leaves", "mentioned"]
-"""How somebody is in a prompt's picture; who is only ``mentioned`` ("he thinks of Mia") is not to be seen in it."""
 
 
 class ParsedEntity(TypedDict):
@@ -99,15 +96,22 @@ class Reading:
     calls: list[ChatCall] = field(default_factory=list)
 
 
-def scene(place: str, parsed: Sequence[ParsedEntity], entities: Sequence[Entity]) -> Scene:
-    """Return the scene of a prompt from its parsed entities and the same ones with IDs, in the same order."""
+def scene(place: str, entities: Sequence[Entity]) -> Scene:
+    """Return the scene of a prompt from its place and its entities."""
     told: Scene = {"place": place} if place else {}
-    present = [entity.get("presence", "present") for entity in parsed]
-    if len(present) == len(entities):  # else somebody edited them
-        for key in ("enters", "leaves", "mentioned"):
-            if ids := [entity["global_id"] for entity, how in zip(entities, present, strict=True) if how == key]:
-                told[key] = ids
+    for key in ("enters", "leaves", "mentioned"):
+        if ids := [entity["global_id"] for entity in entities if entity.get("presence") == key]:
+            told[key] = ids
     return told
+
+
+def with_presence(parsed: Sequence[ParsedEntity], entities: Sequence[Entity]) -> list[Entity]:
+    """Return entities with how each is in the picture, as read: ``parsed`` has the same ones in the same order."""
+    known: list[Entity] = []
+    for entity, read in zip(entities, parsed, strict=True):
+        how = read.get("presence", "present")
+        known.append(entity if how == "present" else {**entity, "presence": how})
+    return known
 
 
 class PromptReader(Protocol):

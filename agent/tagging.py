@@ -122,7 +122,7 @@ def tag(text: str, known_names: Collection[str] = ()) -> list[Token]:
         word
         for sentence in sentences
         for before, word in pairwise(["", *sentence])
-        if len(word) > 1 and word.isupper() and word.isalpha() and _may_be_shouted_name(before, word)
+        if 1 < len(word) <= LONGEST_WORD and word.isupper() and word.isalpha() and _may_be_shouted_name(before, word)
     }
     names |= shouted | {word.upper() for word in names if len(word) > 1} | {word.capitalize() for word in shouted}
     # A word that is capitalised in mid-sentence is a name at the start of a sentence too.

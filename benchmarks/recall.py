@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +26,10 @@ from memreel.benchmarks.recallbench.checkpoints import check_folders, cropper_fo
 from memreel.benchmarks.recallbench.crew import share
 from memreel.benchmarks.recallbench.crops import Album, Cropper
 from memreel.benchmarks.recallbench.drawing import drawing
-from memreel.benchmarks.recallbench.film import shoot
+from memreel.benchmarks.recallbench.film import reader_for, shoot
 from memreel.benchmarks.recallbench.judges import NOBODY, READER, Judge, judge_for
 from memreel.benchmarks.recallbench.scripts import FULL, QUICK, BenchScript, make_script, twin
-from memreel.benchmarks.recallbench.strategies import TABLE, Variant, variants
+from memreel.benchmarks.recallbench.strategies import READERS, TABLE, Variant, variants
 from memreel.benchmarks.recallbench.strategies import controls as controls_of
 from memreel.configs import load_config
 from memreel.configs.schema import ModelConfig, RunConfig
@@ -304,7 +305,10 @@ def command(
     if not any(setting.replace(" ", "").startswith("chunks_per_prompt=") for setting in settings):
         settings = [f"chunks_per_prompt={CHUNKS}", *settings]
     loaded = load_config(config, settings)
-    chosen = [*chosen, *(v for v in (controls_of(loaded) if controls else ()) if v not in chosen)]
+    if model := loaded.agent.model or os.environ.get("MEMREEL_LLM_MODEL"):  # a take depends on it: it goes on record
+        loaded = loaded.model_copy(update={"agent": loaded.agent.model_copy(update={"model": model})})
+    if controls:
+        chosen = [*chosen, *(v for v in (*controls_of(loaded), *(READERS if model else ())) if v not in chosen)]
     if not chosen:
         raise UserError("the benchmark needs at least one strategy")
     pair = None if crops is None else (crops[0], crops[1])
@@ -315,6 +319,8 @@ def command(
     if judge == NOBODY and pair is None:
         raise UserError("--judge nobody leaves nothing to tell by: name a detector and an encoder with --crops")
     plan = Plan(loaded, tuple(chosen), count, seed, held_out, judge, pair)
+    for variant in chosen:
+        reader_for(variant, make_script(0, seed, held_out), loaded.agent)  # nothing is asked; what cannot work says so
     if plan.config.chunks_per_prompt < CHUNKS - 1:
         raise UserError(
             f"chunks_per_prompt={plan.config.chunks_per_prompt}: people need {CHUNKS - 1} chunks to arrive and "
@@ -360,7 +366,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting; may be repeated")
     parser.add_argument("--full", action="store_true", help=f"{FULL} scripts instead of {QUICK}")
     parser.add_argument("--scripts", type=int, help="another number of scripts")
-    parser.add_argument("--strategies", help="a comma-separated list, such as identity,identity+enrich,none,oracle")
+    parser.add_argument("--strategies", help="a comma-separated list, such as identity,identity@gold,none,oracle")
     parser.add_argument("--controls", action="store_true", help="add gold IDs, fewer frames, altered and wrong memory")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scripts")
     parser.add_argument("--held-out", choices=get_args(HeldOut), default="nothing", help="words unseen in training")

@@ -7,6 +7,7 @@ the file or option, the key and the cure; nothing here knows what a key does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).parent
+SECRETS = re.compile(r"base_url|api_?key|token|secret|password", re.IGNORECASE)
+"""Keys whose value may be, or carry, a secret: messages do not repeat it."""
 
 
 def presets() -> list[str]:
@@ -77,7 +80,7 @@ def override_config(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     for override in overrides:
         values = config.model_dump()
         _apply(values, override)
-        config = parse_config(values, f"--set {override}")
+        config = parse_config(values, f"--set {_without_secret(override)}")
     return config
 
 
@@ -96,11 +99,20 @@ def parse_config(values: Mapping[str, Any], label: str = "configuration") -> Run
         if first["type"] == "extra_forbidden":
             raise UserError(f"{label}: unknown key '{key}'{_closest_key(key)}{more}") from None
         reason = first["msg"][0].lower() + first["msg"][1:]
-        raise UserError(f"{label}: '{key}': {reason}, not {first['input']!r}{more}") from None
+        given = "" if SECRETS.search(key) else f", not {first['input']!r}"
+        raise UserError(f"{label}: '{key}': {reason}{given}{more}") from None
+
+
+def _without_secret(override: str) -> str:
+    """Return ``key=value`` as it may be shown and logged."""
+    key, equals, _ = override.partition("=")
+    return f"{key}{equals}…" if SECRETS.search(key) else override
 
 
 def _closest_key(key: str) -> str:
     """Suggest the known key whose full or last name is nearest to ``key``."""
+    if SECRETS.search(key):
+        return "; keys are taken from the environment only, such as OPENAI_API_KEY"
     known = list(known_keys())
     if hint := did_you_mean(key, known):
         return hint
@@ -157,7 +169,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if key not in known:
         inside = [name for name in known if name.startswith(f"{key}.")]
         cure = f"; it is a section, set one of {', '.join(inside)}" if inside else _closest_key(key)
-        raise UserError(f"--set {override}: unknown key '{key}'{cure}")
+        raise UserError(f"--set {_without_secret(override)}: unknown key '{key}'{cure}")
     *sections, leaf = key.split(".")
     for section in sections:
         if values[section] is None:

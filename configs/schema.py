@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Strategy = Literal["attention", "random", "recency"]
 Retrieval = Literal["identity", "semantic", "recency", "first", "random", "none"]
@@ -181,6 +182,16 @@ class VideoConfig(Section):
     hls: bool = Field(False, description="Also keep an HLS playlist, live.m3u8, for browsers and players on a network.")
 
 
+def address_fault(address: str) -> str:
+    """Return what is wrong with the address of a chat server, or an empty string."""
+    if not address.startswith(("http://", "https://")):
+        return "must begin with http:// or https://, such as http://localhost:8000/v1"
+    parts = urlsplit(address)
+    if parts.username or parts.password or parts.query:
+        return "must not carry a user, a password or a key: it is written down; put the key into OPENAI_API_KEY"
+    return ""
+
+
 class AgentConfig(Section):
     """Who reads the prompts, the built-in analyst or a chat model, and who steers.
 
@@ -200,7 +211,14 @@ class AgentConfig(Section):
         None, description="Address of the chat server; null: MEMREEL_LLM_BASE_URL, else the provider's own."
     )
     timeout_s: float = Field(60.0, gt=0, description="Seconds that one chat request may take.")
-    retries: int = Field(2, ge=0, le=10, description="Further attempts after a failed or malformed chat reply.")
+    retries: int = Field(2, ge=0, le=10, description="Further attempts after a request that failed in passing.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret(cls, address: str | None) -> str | None:
+        if address and (fault := address_fault(address)):
+            raise ValueError(fault)
+        return address
 
 
 class VerifyConfig(Section):

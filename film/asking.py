@@ -10,14 +10,15 @@ import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from pydantic import BaseModel, ValidationError
 
-from memreel.agent.llm import NO_SUCH_REQUEST, Chat, Unavailable, json_in, text_of
+from memreel.agent.llm import NO_SUCH_REQUEST, Chat, Unavailable
 from memreel.agent.reading import ChatCall
+from memreel.agent.replies import json_of, said_in
 
 PROMPTS = Path(__file__).parent / "prompts.yaml"
 CORRECTIONS = 2
@@ -72,13 +73,13 @@ def ask_for(
                 wish = texts()["director_plain"].replace("{schema}", json.dumps(form.model_json_schema()))
                 reply = chat.ask([*messages, HumanMessage(wish)], calls, deadline=deadline)
             try:
-                return usable(form.model_validate(_arguments(reply)))
+                return usable(form.model_validate(json_of(reply)))
             except ValueError as error:  # pydantic's own is one
                 wrong = _faults(error)
                 if attempt == CORRECTIONS:
                     raise NoAnswer(f"no usable answer ({wrong})") from None
                 notes.append(f"{chat.name}: answer {attempt + 1} sent back ({wrong})")
-                said = AIMessage(text_of(reply) or json.dumps([call["args"] for call in reply.tool_calls]))
+                said = AIMessage(said_in(reply) or "(nothing)")
                 messages = [*messages, said, HumanMessage(texts()["director_correction"].replace("{errors}", wrong))]
     except Unavailable as error:
         raise NoAnswer(str(error)) from None
@@ -90,10 +91,6 @@ def texts() -> dict[str, str]:
     """Return everything that is said to chat and vision models about films."""
     said: dict[str, str] = yaml.safe_load(PROMPTS.read_text("utf-8"))
     return said
-
-
-def _arguments(reply: AIMessage) -> Any:
-    return reply.tool_calls[0]["args"] if reply.tool_calls else json_in(text_of(reply))
 
 
 def _faults(error: ValueError) -> str:

@@ -21,6 +21,7 @@ from memreel.film.plan import CHUNK_SECONDS, Plan, Scene
 from memreel.film.planner import same
 from memreel.film.sight import Eye, Wanted
 from memreel.film.state import Take
+from memreel.memory.cast import in_picture
 from memreel.memory.records import BankState, phrase
 from memreel.model.protocol import Pictures
 
@@ -68,7 +69,7 @@ class Critic:
 
     def _against(self, plan: Plan, bank: BankState, shots: Sequence[Take], take: Take) -> Against:
         number = take["scene"]
-        scene, entities = plan.scenes[number - 1], bank["prompts"][str(number)]["entities"]
+        scene, entities = plan.scenes[number - 1], in_picture(bank["prompts"][str(number)]["entities"])
         known: dict[int, Pictures] = {}
         for entity in entities:
             frames = [f for f in self._memory.best(bank, entity["global_id"]) if f["prompt_id"] != number]
@@ -119,7 +120,7 @@ class Critic:
 
 
 def _wanted(bank: BankState, number: int) -> dict[int, Wanted]:
-    members = [bank["cast"][str(e["global_id"])] for e in bank["prompts"][str(number)]["entities"]]
+    members = [bank["cast"][str(e["global_id"])] for e in in_picture(bank["prompts"][str(number)]["entities"])]
     return {m["global_id"]: Wanted(phrase(m), m["name"], tuple(m["all_attrs"])) for m in members}
 
 

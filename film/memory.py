@@ -98,7 +98,10 @@ class FilmMemory:
         named = {bank["cast"][key]["name"].casefold(): int(key) for key in bank["cast"]}
         planned = {name: named[name.casefold()] for name in scene.characters if name.casefold() in named}
         parsed = [_claimed(entity, planned, bank) for entity in reader.parse(scene.text, bank, near).entities]
-        entities = reader.match(scene.text, _once(parsed), bank, near)
+        entities = [
+            _in_it(one) if one["global_id"] in planned.values() else one
+            for one in reader.match(scene.text, _once(parsed), bank, near)
+        ]
         there = {entity["global_id"] for entity in entities}
         for name, global_id in planned.items():
             if global_id not in there:
@@ -175,6 +178,11 @@ def _claimed(entity: ParsedEntity, planned: Mapping[str, int], bank: BankState) 
         if words == other or (unseen and words and words[-1] == other[-1]):
             return {**entity, "same_as": global_id, "new": False}
     return entity
+
+
+def _in_it(entity: Entity) -> Entity:
+    """Let somebody whom the plan lists for the scene be seen in it, though its text only mentions them."""
+    return {**entity, "presence": "present"} if entity.get("presence") == "mentioned" else entity
 
 
 def _once(parsed: Sequence[ParsedEntity]) -> list[ParsedEntity]:

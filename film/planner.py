@@ -66,6 +66,7 @@ def plan_by_rules(beats: Sequence[str], seconds: float | None, title: str = "", 
     here = ""
     for number, (text, length) in enumerate(zip(texts, scene_seconds(total, len(texts), most), strict=True), start=1):
         bank, entities = _read(analyst, index, bank, number, text)
+        seen = cast.in_picture(entities)
         there = place(text) or here
         same_place = bool(here) and same(there, here)
         repeated = number > 1 and text == texts[number - 2]
@@ -76,10 +77,10 @@ def plan_by_rules(beats: Sequence[str], seconds: float | None, title: str = "", 
             Scene(
                 seconds=length,
                 text=text,
-                characters=[str(entity["global_id"]) for entity in entities],
+                characters=[str(entity["global_id"]) for entity in seen],
                 environment=there,
                 lighting=next((light for word, light in TIMES.items() if word in text.lower()), ""),
-                camera=_camera(new_place=not same_place, goes_on=repeated, several=len(entities) > 1),
+                camera=_camera(new_place=not same_place, goes_on=repeated, several=len(seen) > 1),
                 transition=transition,
             )
         )

@@ -38,6 +38,7 @@ from memreel.film.state import Due, FilmState, Take
 from memreel.film.vision import ChatEye
 from memreel.graph.record import agent_json
 from memreel.memory.archive import to_json
+from memreel.memory.cast import in_picture
 from memreel.memory.records import BankState, empty_bank
 from memreel.model.minilm import sentence_encoder
 from memreel.output.durable import write_whole
@@ -209,7 +210,7 @@ class Production:
         while read < len(plan.scenes) and len(due) < self.clips.capabilities.at_once:
             scene = plan.scenes[read]
             after, entities = self.memory.read(bank, read + 1, scene, self.reader)
-            shown = all(self.memory.best(bank, entity["global_id"]) for entity in entities)
+            shown = all(self.memory.best(bank, entity["global_id"]) for entity in in_picture(entities))
             if due and (scene.transition == "continuation" or not shown):
                 break
             bank, read = after, read + 1

@@ -23,6 +23,7 @@ from memreel.film.plan import Plan, Scene
 from memreel.film.prompting import tell
 from memreel.film.slots import allocate, caption_of, tag_of
 from memreel.film.state import Due, FilmState
+from memreel.memory.cast import in_picture
 from memreel.memory.records import BankState, Entity, Frame
 from memreel.output.durable import write_whole
 
@@ -137,7 +138,7 @@ class Shooting:
 
     def _frames(self, bank: BankState, entities: Sequence[Entity], stressed: Sequence[int]) -> list[Frame]:
         """Return the bank's frames for a scene; those whose looks came out wrong come first and get the spare slots."""
-        ids = [entity["global_id"] for entity in entities]
+        ids = [entity["global_id"] for entity in in_picture(entities)]
         ids.sort(key=lambda global_id: global_id not in stressed)
         return allocate(lambda global_id: self._memory.best(bank, global_id), ids, self._able.references)
 

@@ -1,15 +1,17 @@
-"""What the dev server's MCP endpoint answers: JSON that another agent can use, instead of a printed Python state.
+"""What the dev server's MCP endpoint answers: JSON that another agent can use, and errors that say what is wrong.
 
-LangGraph's server gives a tool's result as the ``repr`` of the graph's whole output. This middleware, mounted by
-``http.app`` in `langgraph.json`, rewrites just those answers: of a video what a caller needs (path, length, cast,
-who is in each prompt), of everything else the same as JSON. Errors and all other routes pass untouched.
+LangGraph's server gives a tool's result as the ``repr`` of the graph's whole output, and of an error its class alone.
+This middleware, mounted by ``http.app`` in `langgraph.json`, rewrites just those answers: of a video what a caller
+needs (path, length, cast, who is in each prompt), of everything else the same as JSON, of an error its message. The
+endpoint runs a tool by a request of its own to the server, with the headers that it was asked with; a mark among them
+tells that request from others. All other routes pass untouched.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,6 +19,8 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PATH = "/mcp"
+MARK = (b"x-memreel-asked-by", b"mcp")
+"""The header of requests that the endpoint makes."""
 
 
 class ReadableAnswers:
@@ -28,25 +32,46 @@ class ReadableAnswers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; its answer too, unless it is a tool's result."""
-        if scope["type"] != "http" or scope["path"].rstrip("/") != PATH or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
+        elif scope["path"].rstrip("/") == PATH:
+            marked = {**scope, "headers": [*scope["headers"], MARK]}
+            await self.app(marked, receive, _rewriting(send, readable))
+        elif MARK in scope["headers"]:
+            await self.app(scope, receive, _rewriting(send, telling))
+        else:
+            await self.app(scope, receive, send)
+
+
+def _rewriting(send: Send, rewritten: Callable[[bytes], bytes]) -> Send:
+    """Return a ``send`` that collects an answer and sends it on rewritten."""
+    start: Message = {}
+    body = b""
+
+    async def collect(message: Message) -> None:
+        nonlocal start, body
+        if message["type"] == "http.response.start":
+            start = message
             return
-        start: Message = {}
-        body = b""
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            text = rewritten(body)
+            kept = [(key, value) for key, value in start["headers"] if key.lower() != b"content-length"]
+            await send({**start, "headers": [*kept, (b"content-length", str(len(text)).encode())]})
+            await send({"type": "http.response.body", "body": text})
 
-        async def collect(message: Message) -> None:
-            nonlocal start, body
-            if message["type"] == "http.response.start":
-                start = message
-                return
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                text = readable(body)
-                kept = [(key, value) for key, value in start["headers"] if key.lower() != b"content-length"]
-                await send({**start, "headers": [*kept, (b"content-length", str(len(text)).encode())]})
-                await send({"type": "http.response.body", "body": text})
+    return collect
 
-        await self.app(scope, receive, collect)
+
+def telling(body: bytes) -> bytes:
+    """Return the body of a run that failed, its message where the endpoint takes its text from; others as they are."""
+    try:
+        answer = json.loads(body)
+        error = answer["__error__"]
+        error["error"] = f"Error: {error['message']}"
+    except (ValueError, TypeError, LookupError):
+        return body
+    return json.dumps(answer, ensure_ascii=False).encode()
 
 
 def readable(body: bytes) -> bytes:

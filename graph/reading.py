@@ -79,15 +79,13 @@ def build_reading_graph(
             reading = reader.parse(prompt, bank, candidates)
             entities = reader.match(prompt, reading.entities, bank, candidates)
             bank = register(bank, number, prompt, entities)
-            told = scene(reading.place, reading.entities, entities)
-            seen = [entity for entity in entities if entity["global_id"] not in told.get("mentioned", [])]
-            text = enrich(prompt, seen, bank["cast"]) if settings.prompt.enrich else prompt
+            text = enrich(prompt, entities, bank["cast"]) if settings.prompt.enrich else prompt
             read.append(
                 {
                     "prompt_id": number,
                     "text": text,
                     "entities": entities,
-                    "scene": told,
+                    "scene": scene(reading.place, entities),
                     "reader": reading.read_by,
                     "notes": reading.notes,
                 }

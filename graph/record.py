@@ -59,7 +59,7 @@ def run_event(
 
 def scene_of(state: MemreelState) -> Scene:
     """Return where the current prompt plays and who enters, leaves or is only mentioned."""
-    return scene(state["reading"].get("place", ""), state["parsed"], state["entities"])
+    return scene(state["reading"].get("place", ""), state["entities"])
 
 
 def prompt_event(state: MemreelState) -> Event:

@@ -19,8 +19,8 @@ from memreel.model.worker import compute_threads
 from memreel.output.events import Event
 from memreel.output.run_folder import RunFolder
 
-FREE = ("agent.timeout_s", "agent.retries", "video.hls")
-"""Settings that decide nothing about the video."""
+FREE = ("agent.base_url", "agent.timeout_s", "agent.retries", "video.hls")
+"""Settings that decide nothing about the video; the same chat model may be served at another address."""
 
 
 def made_by(folder: RunFolder) -> Event | None:

@@ -33,7 +33,7 @@ from memreel.errors import MemreelError, StoreError, UserError
 from memreel.graph.ahead import LookAhead
 from memreel.graph.checks import Checks, looker_for
 from memreel.graph.latents import log_of, write_latents
-from memreel.graph.record import agent_json, chapters, prompt_event, run_event, run_json, scene_of
+from memreel.graph.record import agent_json, chapters, prompt_event, run_event, run_json
 from memreel.graph.state import ChunkRef, MemreelState, before_first_prompt
 from memreel.graph.stopwatch import Stopwatch
 from memreel.memory.archive import to_json
@@ -223,8 +223,7 @@ class Session:
             bank = self.bank.retrieve(state["bank"], state["prompt_id"])
             text = prompt
             if self.config.prompt.enrich:
-                unseen = scene_of(state).get("mentioned", [])
-                text = enrich(prompt, [e for e in entities if e["global_id"] not in unseen], bank["cast"])
+                text = enrich(prompt, entities, bank["cast"])
         update: MemreelState = {"bank": bank, "text": text}
         self.emit({**prompt_event({**state, **update}), "seconds": self._watch.lap()})
         return {**update, **self.stands()}

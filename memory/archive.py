@@ -13,7 +13,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from memreel.errors import StoreError
-from memreel.memory.records import BankState, Kind
+from memreel.memory.records import BankState, Kind, Presence
 
 
 class _Part(BaseModel):
@@ -52,12 +52,13 @@ class FrameInFile(_Part):
 
 
 class EntityInFile(_Part):
-    """An entity as a prompt worded it."""
+    """An entity as a prompt worded it; "present" where ``presence`` is left out."""
 
     entity: str
     kind: Kind
     attrs: list[str]
     global_id: int
+    presence: Presence = "present"
 
 
 class PromptInFile(_Part):
@@ -106,7 +107,7 @@ def from_json(value: object) -> BankState:
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise StoreError(f"memory bank: {place}: {first['msg']}") from error
     _check_references(file)
-    content = file.model_dump()
+    content = file.model_dump(exclude_unset=True)
     bank = {
         "cast": {key: {"global_id": int(key), **member} for key, member in content["global_registry"].items()},
         "frames": {key: {"frame_id": key, **frame} for key, frame in content["frame_archive"].items()},

@@ -47,6 +47,11 @@ def register(bank: BankState, prompt_id: int, text: str, entities: Sequence[Enti
     return {**bank, "cast": cast, "prompts": prompts}
 
 
+def in_picture(entities: Sequence[Entity]) -> list[Entity]:
+    """Return those of a prompt's entities that are to be seen: all but who is only mentioned."""
+    return [entity for entity in entities if entity.get("presence") != "mentioned"]
+
+
 def reassign(bank: BankState, prompt_id: int, global_id: int, really: int | None) -> BankState:
     """Return ``bank`` with one of a prompt's entities under another ID: ``really``, or the next free one.
 

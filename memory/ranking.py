@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from memreel.configs.schema import MemoryConfig
+from memreel.memory.cast import in_picture
 from memreel.memory.records import BankState, Frame
 
 SINK_INDEX = 0
@@ -41,14 +42,14 @@ class Taste:
         return cls(config.prefer_alone, config.prefer_described, config.sink_discount, config.presence)
 
 
-def prompt_ids(bank: BankState, prompt_id: int) -> list[int]:
-    """Return the global IDs of a prompt's entities."""
-    return [entity["global_id"] for entity in bank["prompts"][str(prompt_id)]["entities"]]
+def wanted_ids(bank: BankState, prompt_id: int) -> list[int]:
+    """Return the global IDs that a prompt wants memory frames of: its entities' but for those only mentioned."""
+    return [entity["global_id"] for entity in in_picture(bank["prompts"][str(prompt_id)]["entities"])]
 
 
 def belongs(bank: BankState, frame: Frame, prompt_id: int) -> bool:
-    """Tell whether a prompt made ``frame`` or has an entity that the frame shows."""
-    return frame["prompt_id"] == prompt_id or not _shown([frame]).isdisjoint(prompt_ids(bank, prompt_id))
+    """Tell whether a prompt made ``frame`` or wants an entity that the frame shows."""
+    return frame["prompt_id"] == prompt_id or not _shown([frame]).isdisjoint(wanted_ids(bank, prompt_id))
 
 
 def worth(bank: BankState, frame: Frame, global_id: int, taste: Taste) -> float:
@@ -86,7 +87,7 @@ def compete(bank: BankState, newcomer: Frame, prompt_id: int, slots: int, taste:
     takes over the slot that it wins, so that the frames which stay keep their positions in the context.
     """
     memory = list(bank["memory"])
-    ids = set(prompt_ids(bank, prompt_id))
+    ids = set(wanted_ids(bank, prompt_id))
     if slots < 1 or newcomer["frame_id"] in memory or not belongs(bank, newcomer, prompt_id):
         return memory
     if len(memory) < slots:

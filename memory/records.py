@@ -7,22 +7,28 @@ stand here: they lie in the run folder under a frame's id (see `memreel.memory.f
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
 from memreel.configs.schema import Words
 
 Kind = Literal["character", "object"]
+Presence = Literal["present", "enters", "leaves", "mentioned"]
+"""How somebody is in a prompt's picture; who is only ``mentioned`` ("he thinks of Mia") is not to be seen in it."""
 
 
 class Entity(TypedDict):
-    """One entity of one prompt, as the agent read it: surface form, visual attributes, global ID."""
+    """One entity of one prompt, as the agent read it: surface form, visual attributes, global ID.
+
+    ``presence`` is "present" where it is left out.
+    """
 
     entity: str
     kind: Kind
     attrs: list[str]
     global_id: int
+    presence: NotRequired[Presence]
 
 
 class Instance(TypedDict):

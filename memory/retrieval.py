@@ -9,11 +9,11 @@ question it may ask, which earlier prompts are most similar; it never sees tenso
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from memreel.memory.ranking import SINK_INDEX, Taste, belongs, compete, prompt_ids, relevance, showing, worth
+from memreel.memory.ranking import SINK_INDEX, Taste, belongs, compete, relevance, showing, wanted_ids, worth
 from memreel.memory.records import BankState, Frame
 
 
@@ -48,13 +48,16 @@ def by_identity(request: Request) -> list[str]:
 
     While there are slots for all entities, each gets the frame that is worth most for it alone: one that seems to show
     two may show only one of two look-alikes. In a crowd, with fewer slots than entities, the frame that covers most of
-    those still open comes first. If no frame shows any of them, the most similar earlier prompt stands in.
+    those still open comes first. If no frame shows any of them, the most similar earlier prompt stands in, without
+    frames that show somebody whom this one only mentions.
     """
     bank, taste = request.bank, request.taste
-    ids = set(prompt_ids(bank, request.prompt_id))
+    ids = set(wanted_ids(bank, request.prompt_id))
     shown = {frame["frame_id"]: frame for number in ids for frame in showing(bank, number, taste)}
     if not shown:
-        return by_similar_prompt(request)
+        away = {entity["global_id"] for entity in bank["prompts"][str(request.prompt_id)]["entities"]} - ids
+        near = {key: one for key, one in bank["frames"].items() if away.isdisjoint(one["associated_entities"])}
+        return by_similar_prompt(replace(request, bank={**bank, "frames": near}))
     pool = list(shown.values())
     chosen: list[str] = []
     still_open = set(ids)

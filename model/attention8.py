@@ -31,9 +31,7 @@ def rounded(x: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
     return wide.clamp(-LARGEST, LARGEST).to(E4M3)
 
 
-def attend8(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor | None = None
-) -> torch.Tensor:
+def attend8(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
     """Attend as `memreel.model.transformer.attend` does, on numbers in e4m3.
 
     Args:
@@ -48,9 +46,7 @@ def attend8(
     return (_on_gpu if q.is_cuda else _in_float32)(rounded(q), k, v, scale, q.dtype)
 
 
-def _on_gpu(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype
-) -> torch.Tensor:
+def _on_gpu(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     from flashinfer import single_prefill_with_kv_cache
 
     rows = [

@@ -57,7 +57,8 @@ def _take(  # type: ignore[no-untyped-def]
     there = at[:, None] < tokens
     if TURNED:
         angle = at[:, None] * (WIDTH // 2) + pair[None, :]
-        cosine, sine = tl.load(angles + angle, mask=there, other=0.0), tl.load(angles + sines + angle, mask=there, other=0.0)
+        cosine = tl.load(angles + angle, mask=there, other=0.0)
+        sine = tl.load(angles + sines + angle, mask=there, other=0.0)
     source = given + place * row + at[:, None].to(tl.int64) * token + column[None, :]
     target = out + place * out_row + at[:, None].to(tl.int64) * out_token + column[None, :]
     for head in range(heads):
@@ -72,9 +73,7 @@ def _take(  # type: ignore[no-untyped-def]
         tl.store(target + head * WIDTH, value.to(out.dtype.element_ty), mask=there)
 
 
-def _taken(
-    given: torch.Tensor, out: torch.Tensor, angles: torch.Tensor | None, scale: torch.Tensor | None
-) -> None:
+def _taken(given: torch.Tensor, out: torch.Tensor, angles: torch.Tensor | None, scale: torch.Tensor | None) -> None:
     rows, tokens, heads, width = given.shape
     if given.stride(2) != width or given.stride(3) != 1:
         given = given.contiguous()
@@ -87,7 +86,7 @@ def _taken(
 
 
 def turn_keys(keys: torch.Tensor, angles: torch.Tensor, out: torch.Tensor) -> None:
-    """Write keys ``[rows, tokens, heads, head_dim]``, turned by ``angles`` ``[2, tokens, head_dim / 2]``, into ``out``."""
+    """Write keys ``[rows, tokens, heads, head_dim]`` into ``out``, turned by ``angles`` ``[2, tokens, head_dim / 2]``."""
     _taken(keys, out, angles, None)
 
 

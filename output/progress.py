@@ -48,6 +48,7 @@ class RunProgress:
         self._prompt: Event = {}
         self._chunk: Event = {}
         self._names: dict[int, str] = {}
+        self._notes: list[str] = []
         self._waiting = False
         self._live = Live(get_renderable=self.render, console=console, refresh_per_second=8, transient=True)
 
@@ -69,6 +70,9 @@ class RunProgress:
         match event.get("type"):
             case "run":
                 self._begin(event)
+                if "reader" in event:
+                    reader = "the built-in analyst" if event["reader"] == "analyst" else event["reader"]
+                    self._line(f"{self.video_id}: prompts are read by {reader}")
             case "prompt":
                 self._prompt_begins(event)
             case "chunk":
@@ -165,6 +169,10 @@ class RunProgress:
             cast = ", ".join(f"{e['entity']} #{e['global_id']}" for e in event.get("entities", [])) or "nobody"
             memory = ", ".join(event.get("memory", [])) or "none"
             self._line(f"{self.video_id}: prompt {self._number(event)}: cast {cast}; memory {memory}")
+        notes = list(event.get("notes", []))
+        if notes and notes != self._notes:  # what goes wrong at every prompt is told once
+            self._line(f"{self.video_id}: prompt {self._number(event)}: {'; '.join(notes)}")
+        self._notes = notes
 
     def _enter(self, event: Event) -> None:
         self._prompt = event

@@ -41,8 +41,26 @@ class Status:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass
+class Refusal:
+    """A message without content that refuses in a field of its own."""
+
+    words: str = "I cannot help with that."
+
+
+@dataclass
+class Cut:
+    """A reply that was cut off at the greatest length of answers."""
+
+    reply: Any
+
+
 class Hang:
     pass
+
+
+class Trickle:
+    """Send a beginning at once, then a blank from time to time, for ever."""
 
 
 class Drop:
@@ -81,7 +99,8 @@ class ChatServer:
             time.sleep(0.005)
 
 
-Fate = Tool | Tools | Text | Status | Hang | Drop | DropMidway | Callable[[dict[str, Any]], Any]
+Reply = Tool | Tools | Text | Refusal | Cut
+Fate = Reply | Status | Hang | Trickle | Drop | DropMidway | Callable[[dict[str, Any]], Any]
 
 
 @contextmanager
@@ -111,6 +130,13 @@ def serve(*script: Any) -> Iterator[ChatServer]:
             elif isinstance(fate, Hang):
                 server.released.wait(30)
                 self.connection.close()
+            elif isinstance(fate, Trickle):
+                self._send(200, "", {"content-length": "100000"})
+                while not server.released.wait(0.05):
+                    try:
+                        self.wfile.write(b" ")
+                    except OSError:
+                        return
             elif isinstance(fate, Status):
                 self._send(fate.code, fate.body, fate.headers)
             else:
@@ -152,8 +178,10 @@ USAGE = {"prompt_tokens": 120, "completion_tokens": 30, "total_tokens": 150}
 
 
 def _message(fate: Any) -> dict[str, Any]:
-    if isinstance(fate, DropMidway):
+    if isinstance(fate, DropMidway | Cut):
         return _message(fate.reply)
+    if isinstance(fate, Refusal):
+        return {"role": "assistant", "content": None, "refusal": fate.words}
     if isinstance(fate, Text):
         return {"role": "assistant", "content": fate.content}
     calls = [fate] if isinstance(fate, Tool) else fate.calls
@@ -168,9 +196,13 @@ def _message(fate: Any) -> dict[str, Any]:
 
 
 def _whole(fate: Any) -> str:
-    choice = {"index": 0, "message": _message(fate), "finish_reason": "stop"}
+    choice = {"index": 0, "message": _message(fate), "finish_reason": _end(fate)}
     body = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": USAGE}
     return json.dumps(body)
+
+
+def _end(fate: Any) -> str:
+    return "length" if isinstance(fate, Cut) else "stop"
 
 
 def _stream(fate: Any) -> str:
@@ -179,6 +211,8 @@ def _stream(fate: Any) -> str:
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     text = message["content"] or ""
     deltas += [{"content": text[i : i + 7]} for i in range(0, len(text), 7)]
+    if refusal := message.get("refusal"):
+        deltas += [{"refusal": refusal[i : i + 7]} for i in range(0, len(refusal), 7)]
     for number, made in enumerate(message.get("tool_calls", [])):
         head = {"index": number, "id": made["id"], "type": "function"}
         deltas.append({"tool_calls": [head | {"function": {"name": made["function"]["name"], "arguments": ""}}]})
@@ -189,6 +223,6 @@ def _stream(fate: Any) -> str:
         ]
     base = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m"}
     events = [base | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
-    events.append(base | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    events.append(base | {"choices": [{"index": 0, "delta": {}, "finish_reason": _end(fate)}]})
     events.append(base | {"choices": [], "usage": USAGE})
     return "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"

@@ -18,8 +18,9 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import BaseTool
 
-from memreel.agent.llm import Chat, Unavailable, text_of
+from memreel.agent.llm import Chat, Unavailable
 from memreel.agent.reading import ChatCall
+from memreel.agent.replies import text_of, was_cut
 from memreel.agent.texts import filled, texts
 from memreel.configs.schema import RunConfig
 from memreel.errors import StoreError, UserError
@@ -310,6 +311,8 @@ def _calls_of(reply: AIMessage) -> list[ToolCall]:
     for call in good:
         if len(json.dumps(call["args"])) > LONGEST_ARGUMENTS:
             call["args"], call["wrong"] = {}, f"longer than {LONGEST_ARGUMENTS} characters"
+        elif was_cut(reply) and call is good[-1]:
+            call["args"], call["wrong"] = {}, "cut off at the answer's greatest length"
     return [*good, *bad][:MOST_CALLS]
 
 

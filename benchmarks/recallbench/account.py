@@ -74,6 +74,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         *_parts(rows, "by_archetype", ""),
         "",
         *_contrasts(result["contrasts"]),
+        *_readers(rows),
         *_accuracy("The judge", result.get("reader")),
         *_accuracy("Crops", result.get("crops")),
         *([DEFINITIONS, ""] if result["main"] == "recall" else []),
@@ -159,6 +160,19 @@ def _parts(rows: Mapping[str, Mapping[str, Any]], part: str, prefix: str) -> lis
         cells = [_interval(row[part][key]) if key in row[part] else "" for key in keys]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
+
+
+def _readers(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return who read the prompts, if a chat model was asked anywhere."""
+    if not any(row["read"]["requests"] for row in rows.values()):
+        return []
+    lines = ["| strategy | prompts read by | requests | tokens | seconds a request |", "|---|---|---:|---:|---:|"]
+    for name, row in rows.items():
+        read = row["read"]
+        by = ", ".join(f"{reader} {prompts}" for reader, prompts in read["by"].items())
+        each = f"{read['seconds'] / read['requests']:.2f}" if read["requests"] else ""
+        lines.append(f"| {name} | {by} | {read['requests']} | {read['tokens']} | {each} |")
+    return ["## Who read the prompts", "", *lines, ""]
 
 
 def _interval(value: Mapping[str, float]) -> str:

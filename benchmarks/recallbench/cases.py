@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from memreel.agent.reading import Reading
 from memreel.benchmarks.recallbench.crops import Album
 from memreel.benchmarks.recallbench.film import Film
 from memreel.benchmarks.recallbench.judges import NOBODY, Judge, WorldReader
@@ -85,8 +86,30 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Read:
+    """How a take's prompts were read: how many by whom, and what chat requests cost."""
+
+    by: dict[str, int] = field(default_factory=dict)
+    requests: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, readings: Sequence[Reading]) -> Read:
+        """Sum up readings."""
+        calls = [call for reading in readings for call in reading.calls]
+        return cls(
+            dict(Counter(reading.read_by for reading in readings)),
+            len(calls),
+            sum(call["input_tokens"] + call["output_tokens"] for call in calls),
+            round(sum(call["seconds"] for call in calls), 3),
+        )
+
+
+@dataclass(frozen=True)
 class Take:
-    """One script under one variant; ``weights`` is the video model's fingerprint, ``read`` whether looks were read."""
+    """One script under one variant; ``weights`` is the video model's fingerprint, ``judged`` whether looks were read,
+    ``read`` how its prompts were."""
 
     script: int
     archetype: str
@@ -95,13 +118,14 @@ class Take:
     segments: list[Segment]
     seconds: float
     weights: str
-    read: bool = True
+    judged: bool = True
+    read: Read = Read()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Take:
         """Return the take that ``dataclasses.asdict`` wrote."""
         parts = {"cases": [Case(**c) for c in value["cases"]], "segments": [Segment(**s) for s in value["segments"]]}
-        return cls(**{**value, **parts})
+        return cls(**{**value, **parts, "read": Read(**value.get("read", {}))})
 
 
 class Watcher:
@@ -146,9 +170,17 @@ class Watcher:
         """Return everything seen; ``donor`` is the script whose memory was lent."""
         cases = [case for number in self._glances for case in self._cases(number, film, donor)]
         segments = [self._segment(number) for number in self._glances]
-        about = self._script
-        read = self._judge.name != NOBODY
-        return Take(about.number, about.archetype, variant, cases, segments, round(seconds, 3), weights, read)
+        return Take(
+            self._script.number,
+            self._script.archetype,
+            variant,
+            cases,
+            segments,
+            round(seconds, 3),
+            weights,
+            self._judge.name != NOBODY,
+            Read.of(film.readings),
+        )
 
     def _cases(self, number: int, film: Film, donor: BenchScript | None) -> list[Case]:
         story, glances = self._story, self._glances[number]

@@ -6,6 +6,7 @@ section 3.8; percentile interval). Knows records only, nothing of pictures or mo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -108,12 +109,12 @@ READ, CROPPED = "recall", "reidentified"
 
 def main_of(takes: Sequence[Take]) -> str:
     """Return which figure is the main one."""
-    return READ if all(take.read for take in takes) else CROPPED
+    return READ if all(take.judged for take in takes) else CROPPED
 
 
 def values_of(takes: Sequence[Take], figure: str) -> Values:
     """Return one of the figures as (script, value) pairs, none if it needs looks that were not read."""
-    told = [take for take in takes if take.read or figure in WITHOUT_LOOKS]
+    told = [take for take in takes if take.judged or figure in WITHOUT_LOOKS]
     if figure in SEGMENT_FIGURES:
         measure = SEGMENT_FIGURES[figure]
         return _given((take.script, measure(segment)) for take in told for segment in take.segments)
@@ -122,7 +123,10 @@ def values_of(takes: Sequence[Take], figure: str) -> Values:
 
 
 def summary(takes: Iterable[Take]) -> dict[str, Any]:
-    """Return every figure of one variant, and ``by_gap`` and ``by_archetype``: the main figure in parts."""
+    """Return every figure of one variant, and ``by_gap`` and ``by_archetype``: the main figure in parts.
+
+    ``read`` says how many prompts were read by whom, and what chat requests cost.
+    """
     takes = list(takes)
     found = {name: interval(values_of(takes, name)) for name in (*CASE_FIGURES, *SEGMENT_FIGURES)}
     out: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
@@ -135,6 +139,15 @@ def summary(takes: Iterable[Take]) -> dict[str, Any]:
     out["by_archetype"] = {k: interval([(t.script, v) for t, _, v in given if t.archetype == k]) for k in kinds}
     out["scripts"] = len(takes)
     out["seconds"] = round(sum(take.seconds for take in takes), 1)
+    by: Counter[str] = Counter()
+    for take in takes:
+        by.update(take.read.by)
+    out["read"] = {
+        "by": dict(by.most_common()),
+        "requests": sum(take.read.requests for take in takes),
+        "tokens": sum(take.read.tokens for take in takes),
+        "seconds": round(sum(take.read.seconds for take in takes), 1),
+    }
     return out
 
 

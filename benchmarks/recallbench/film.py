@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from memreel.agent.analyst import Analyst
 from memreel.agent.enrich import enrich
 from memreel.agent.llm import Chat
 from memreel.agent.reading import Candidates, ParsedEntity, PromptReader, Reading, prompt_reader
 from memreel.benchmarks.recallbench.scripts import BenchScript
 from memreel.benchmarks.recallbench.strategies import Oracle, PromptAttention, Variant
-from memreel.configs.schema import RunConfig
+from memreel.configs.schema import AgentConfig, RunConfig
+from memreel.errors import UserError
 from memreel.memory.bank import Bank
 from memreel.memory.frames import FrameStore
 from memreel.memory.index import Embed
@@ -33,13 +35,14 @@ class Film:
     """What is left of a rendering besides its pictures.
 
     ``memory`` has the frames that each prompt began with, ``covered`` the beings that these truly show, ``who`` the
-    global ID that each being of the schedule was taken for, by prompt.
+    global ID that each being of the schedule was taken for, by prompt. ``readings`` are the prompts as they were read.
     """
 
     memory: dict[int, list[MemoryFrame]] = field(default_factory=dict)
     covered: dict[int, set[int]] = field(default_factory=dict)
     who: dict[int, dict[int, int]] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
 
 
 class GoldReader:
@@ -80,6 +83,22 @@ class GoldReader:
         return out
 
 
+def reader_for(variant: Variant, script: BenchScript, config: AgentConfig) -> PromptReader:
+    """Return who reads a script's prompts under a variant.
+
+    Raises:
+        UserError: the chat model is to read, but none is configured, or it cannot be used.
+    """
+    if variant.reads == "gold" or variant.strategy == "oracle":
+        return GoldReader(script)
+    if variant.reads == "analyst":
+        return Analyst()
+    reader = prompt_reader(config)
+    if variant.reads == "llm" and reader.chat is None:
+        raise UserError(f"{variant.name}: no chat model is configured: set agent.model or MEMREEL_LLM_MODEL")
+    return reader
+
+
 def shoot(
     model: VideoModel,
     script: BenchScript,
@@ -94,7 +113,7 @@ def shoot(
     Args:
         model: the video model.
         script: what to render.
-        variant: strategy, enrichment, whose IDs, how many slots.
+        variant: strategy, enrichment, who reads, how many slots.
         config: everything else.
         embed: the bank's sentence encoder.
         watch: sees every chunk.
@@ -106,8 +125,7 @@ def shoot(
     truth = Oracle(script, chunks, spec.chunk_seconds, spec.chunk_frames)
     attention = PromptAttention(model) if variant.strategy == "attention" else None
     own = truth.retrieval if variant.strategy == "oracle" else attention.retrieval if attention else None
-    gold = variant.gold or variant.strategy == "oracle"
-    reader: PromptReader = GoldReader(script) if gold else prompt_reader(config.agent)
+    reader = reader_for(variant, script, config.agent)
     film = Film()
     with TemporaryDirectory(prefix="memreel-recall-") as folder:
         store = FrameStore(Path(folder) / "memory", Path(folder) / "frames")
@@ -116,7 +134,9 @@ def shoot(
         born: dict[int, tuple[int, int]] = {}
         for number, prompt in enumerate(script.prompts, 1):
             candidates = _candidates(bank, state)
-            entities = reader.match(prompt, reader.parse(prompt, state, candidates).entities, state, candidates)
+            reading = reader.parse(prompt, state, candidates)
+            film.readings.append(reading)
+            entities = reader.match(prompt, reading.entities, state, candidates)
             state = bank.retrieve(bank.register(state, number, prompt, entities), number)
             text = enrich(prompt, entities, state["cast"]) if variant.enrich else prompt
             stream.set_prompt(text)

@@ -1,7 +1,8 @@
 """What RecallBench compares: memory strategies, each without and with enrichment, and controls of the memory itself.
 
-A variant is written as it is reported: ``identity``, ``identity+enrich``, ``identity@gold`` (IDs from the schedule),
-``identity@1`` (one memory frame), ``identity@store=latent`` (another setting of the bank), ``identity@altered`` (the
+A variant is written as it is reported: ``identity``, ``identity+enrich``, ``identity@gold`` (entities and IDs from the
+schedule), ``identity@analyst`` and ``identity@llm`` (read by these, whatever the configuration says), ``identity@1``
+(one memory frame), ``identity@store=latent`` (another setting of the bank), ``identity@altered`` (the
 memory of the same story with other looks), ``identity@wrong`` (another script's memory). Two strategies need more than
 the bank's state and are made here: `PromptAttention` (the model's queries of every frame so far) and `Oracle` (the true
 schedule); the others are the bank's own.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 import yaml
@@ -38,15 +39,19 @@ STRATEGIES: Mapping[str, dict[str, object]] = {
 }
 """Settings of the bank by strategy; ``attention`` and ``oracle`` bring a retrieval of their own as well."""
 Lend = Literal["altered", "wrong"]
+Reads = Literal["gold", "analyst", "llm"]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the table: a strategy, whether prompts are enriched, whose IDs and memory, the bank's settings."""
+    """A row of the table: a strategy, whether prompts are enriched, who reads, whose memory, the bank's settings.
+
+    ``reads`` is ``None`` where the configuration says who reads the prompts; the oracle needs no reader.
+    """
 
     strategy: str
     enrich: bool = False
-    gold: bool = False
+    reads: Reads | None = None
     lend: Lend | None = None
     settings: tuple[tuple[str, object], ...] = ()
 
@@ -54,7 +59,7 @@ class Variant:
     def name(self) -> str:
         """Return how the variant is written."""
         set_to = [str(value) if key == "slots" else f"{key}={value}" for key, value in self.settings]
-        marks = [*(["gold"] if self.gold else []), *set_to, *([self.lend] if self.lend else [])]
+        marks = [*([self.reads] if self.reads else []), *set_to, *([self.lend] if self.lend else [])]
         return "".join([self.strategy, *(f"@{mark}" for mark in marks), "+enrich" if self.enrich else ""])
 
     def memory(self, config: MemoryConfig) -> MemoryConfig:
@@ -87,16 +92,16 @@ def parse_variant(text: str) -> Variant:
         raise UserError(f"'{text}': after + only 'enrich' may stand")
     variant = Variant(strategy, enrich=bool(plus))
     for mark in marks:
-        if mark == "gold":
-            variant = replace(variant, gold=True)
+        if mark in get_args(Reads):
+            variant = replace(variant, reads=cast(Reads, mark))
         elif mark in ("altered", "wrong"):
             variant = replace(variant, lend=cast(Lend, mark))
         else:
             key, is_setting, value = mark.partition("=") if "=" in mark else ("slots", mark.isdecimal(), mark)
             if not is_setting:
                 raise UserError(
-                    f"'{text}': unknown mark '@{mark}'; known: @gold, @altered, @wrong, @1, @2, @3 …, and settings of "
-                    "the bank, such as @store=latent"
+                    f"'{text}': unknown mark '@{mark}'; known: @gold, @analyst, @llm, @altered, @wrong, @1, @2, "
+                    "@3 …, and settings of the bank, such as @store=latent"
                 )
             variant = replace(variant, settings=(*variant.settings, (key, yaml.safe_load(value))))
     try:
@@ -137,6 +142,8 @@ SCORERS = variants(
 )
 """Which of `sketch`'s attention heads and which of an entity's words tell who is in a frame; a scorer was fitted to
 each."""
+READERS = variants(["identity@analyst", "identity@analyst+enrich"])
+"""Controls besides, where a chat model reads the prompts of the others."""
 
 
 def controls(config: RunConfig) -> list[Variant]:

@@ -170,6 +170,7 @@ def test_reading_changes_neither_the_bank_nor_a_second_reading() -> None:
         "Ein Mann mit rotem Hut geht über die Straße.",
         "👩‍🦰 waves 🎈🎈",
         "M" * 10_000 + " walks in.",
+        "B" * 10_000 + ", a woman with red hair, walks in.",
         "a " * 5_000,
         "the man " * 1_000,
         "'s 's 's of of of, , , and and",

@@ -12,12 +12,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from chat_server import Drop, Hang, Status, Text, Tool, entities, serve
+from chat_server import Drop, Hang, Status, Text, Tool, Trickle, entities, serve
 
 from memreel.agent.chat import CORRECTIONS, ChatReader
-from memreel.agent.llm import Chat
+from memreel.agent.enrich import enrich
+from memreel.agent.llm import MOST_GIVEN_UP, Chat
 from memreel.agent.reading import Candidates, Reading, prompt_reader, scene
 from memreel.benchmarks.cast import candidates_of
+from memreel.configs import load_config, override_config
 from memreel.configs.schema import AgentConfig
 from memreel.errors import UserError
 from memreel.memory.cast import register
@@ -90,7 +92,10 @@ def test_the_request_carries_cast_candidates_previous_prompt_and_examples_in_one
     assert asked["tools"][0]["function"]["name"] == "report_entities"
 
 
-@pytest.mark.parametrize("text", ["{}", "```json\n{}\n```", "Here you are: {} "])
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "```json\n{}\n```", "Here you are: {} ", "<think>Maybe {Mia}?</think>{}", "{}\nI took {Mia} as new."],
+)
 def test_json_in_the_text_serves_as_well_as_a_tool_call(text: str) -> None:
     with serve(Text(text.replace("{}", entities(MIA)))) as server:
         reader = reader_at(server.base_url)
@@ -105,6 +110,16 @@ def test_a_server_that_refuses_tools_is_asked_for_plain_json_from_then_on() -> N
         assert (reader.last.read_by, ["tools" in asked for asked in server.requests]) == ("judge-1", [True, False])
         read(reader, PROMPT, empty_bank())
     assert "tools" not in server.requests[2]
+
+
+def test_a_server_that_failed_at_both_is_asked_with_tools_again() -> None:
+    with serve(Status(404), Status(404), Tool(entities(MIA))) as server:
+        reader = reader_at(server.base_url, retries=0)
+        read(reader, PROMPT, empty_bank())
+        assert reader.last.read_by == "analyst"
+        read(reader, PROMPT, empty_bank())
+    assert reader.last.read_by == "judge-1"
+    assert "tools" in server.requests[2]
 
 
 @pytest.mark.parametrize(
@@ -190,6 +205,50 @@ def test_a_hanging_server_costs_bounded_time() -> None:
     assert "timeout" in reader.last.notes[0]
 
 
+def test_a_server_that_answers_drop_by_drop_costs_bounded_time_and_few_connections() -> None:
+    with serve(Trickle()) as server:
+        reader = reader_at(server.base_url, timeout_s=0.3, retries=0)
+        begun = time.monotonic()
+        for _ in range(MOST_GIVEN_UP + 2):
+            assert [e["entity"] for e in read(reader, PROMPT, empty_bank())] == ["Mia"]
+        assert time.monotonic() - begun < 20
+        assert len(server.requests) == MOST_GIVEN_UP
+    assert "earlier requests still hang" in reader.last.notes[0]
+
+
+def test_the_models_own_broken_answer_is_shown_to_it() -> None:
+    with serve(Tool("{broken"), Tool(entities(MIA))) as server:
+        read(reader_at(server.base_url), PROMPT, empty_bank())
+    said, complaint = server.requests[1]["messages"][-2:]
+    assert (said["role"], said["content"]) == ("assistant", "{broken")
+    assert "not valid JSON" in complaint["content"]
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("localhost:8000/v1", "must begin with http"),
+        (f"http://me:{KEY}@localhost:8000/v1", "must not carry"),
+        (f"https://localhost/v1?api-key={KEY}", "must not carry"),
+    ],
+)
+def test_an_address_with_a_secret_in_it_is_refused_without_repeating_it(
+    address: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=says) as configured:
+        override_config(load_config("sketch"), [f"agent.base_url={address}"])
+    monkeypatch.setenv("MEMREEL_LLM_BASE_URL", address)
+    with pytest.raises(UserError, match=says) as named:
+        prompt_reader(AgentConfig(model="judge-1"))
+    assert KEY not in f"{configured.value}{named.value}"
+
+
+def test_a_key_among_the_settings_is_refused_without_repeating_it() -> None:
+    with pytest.raises(UserError, match="from the environment only, such as OPENAI_API_KEY") as error:
+        override_config(load_config("sketch"), [f"agent.api_key={KEY}"])
+    assert KEY not in str(error.value)
+
+
 def test_an_address_where_nobody_listens_leaves_the_prompt_to_the_analyst() -> None:
     with serve(Text("")) as server:
         url = server.base_url
@@ -209,6 +268,27 @@ def test_the_key_goes_into_the_request_and_nowhere_else(caplog: pytest.LogCaptur
             told.append(json.dumps([reader.last.notes, reader.last.calls]))
     assert server.keys[0] == f"Bearer {KEY}"
     assert KEY not in caplog.text + "".join(told) + repr(reader) + repr(vars(reader))
+
+
+def test_what_of_a_long_prompt_the_model_was_given_is_noted() -> None:
+    with serve(Tool(entities(MIA))) as server:
+        reader = reader_at(server.base_url)
+        read(reader, "Mia walks. " * 1000, empty_bank())
+    assert reader.last.notes == ["judge-1: was given the first 8000 of 11000 characters"]
+    assert len(server.requests[0]["messages"][-1]["content"]) < 9000
+
+
+def test_chinese_prompts_are_read_by_a_chat_model() -> None:
+    mia = {"entity": "米娅", "kind": "character", "attrs": ["红头发", "蓝毛衣"], "global_id": None}
+    again = {**mia, "attrs": [], "global_id": 1}
+    with serve(Tool(entities(mia)), Tool(entities(again))) as server:
+        reader = reader_at(server.base_url)
+        first = read(reader, "米娅，红头发，穿蓝毛衣，走进图书馆。", empty_bank())
+        bank = register(empty_bank(), 1, "米娅，红头发，穿蓝毛衣，走进图书馆。", first)
+        second = read(reader, "米娅打开笔记本。", bank)
+    assert [(e["entity"], e["global_id"]) for e in [*first, *second]] == [("米娅", 1), ("米娅", 1)]
+    assert "1 character 米娅, 红头发, 蓝毛衣" in server.requests[1]["messages"][-1]["content"]
+    assert enrich("米娅打开笔记本。", second, bank["cast"]) == "米娅打开笔记本。 米娅: 红头发, 蓝毛衣."
 
 
 def test_a_prompt_that_gives_orders_is_only_text_to_the_model() -> None:
@@ -253,6 +333,6 @@ def test_the_place_and_who_comes_goes_or_is_only_mentioned_are_read() -> None:
         reader = reader_at(server.base_url)
         found = read(reader, "Mia leaves the old library.", empty_bank())
     last = reader.last
-    assert scene(last.place, last.entities, found) == {"place": "old library", "leaves": [1]}
+    assert scene(last.place, found) == {"place": "old library", "leaves": [1]}
     assert "place is longer than" in last.notes[0]
     assert server.requests[0]["tools"][0]["function"]["parameters"]["properties"].keys() == {"place", "entities"}

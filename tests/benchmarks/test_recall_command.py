@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from chat_server import Status, Tool, entities, serve
 from painted import PaintedModel, PaintedStream
 
 from memreel.benchmarks.recall import main as recall
-from memreel.benchmarks.recallbench.scripts import make_scripts
-from memreel.benchmarks.recallbench.strategies import CONTROLS, SCORERS, STRATEGIES, TABLE, controls, parse_variant
+from memreel.benchmarks.recallbench.scripts import BenchScript, make_scripts
+from memreel.benchmarks.recallbench.strategies import (
+    CONTROLS,
+    READERS,
+    SCORERS,
+    STRATEGIES,
+    TABLE,
+    controls,
+    parse_variant,
+    variants,
+)
 from memreel.cli import main
 from memreel.configs import load_config
 from memreel.configs.schema import MemoryConfig, ModelConfig
 from memreel.errors import UserError
 from memreel.model.sketch.model import SketchModel
 from memreel.model.sketch.weights import load_scorer
+from memreel.world.sentences import attributes, head
 
 CROPS = ["--crops", "reader", "colours"]
 
@@ -158,6 +175,7 @@ def test_takes_of_other_settings_are_not_mixed(
         (["--strategies", "identty"], "did you mean 'identity'"),
         (["--strategies", "identity+frames"], "only 'enrich'"),
         (["--strategies", "identity@silver"], "@silver"),
+        (["--strategies", "none,identity@llm"], "set agent.model or MEMREEL_LLM_MODEL"),
         (["--strategies", ""], "at least one strategy"),
         (["--scripts", "0"], "one script"),
         (["--set", "chunks_per_prompt=3"], "chunks_per_prompt=3"),
@@ -215,6 +233,67 @@ def test_crops_that_cannot_be_are_refused_before_anything_is_rendered(
     assert not opened
 
 
+def reading_of(script: BenchScript) -> Callable[[dict[str, Any]], Tool]:
+    """Answer requests as a model does that makes no mistake."""
+    ids: dict[int, int] = {}
+
+    def answer(asked: dict[str, Any]) -> Tool:
+        prompt = asked["messages"][-1]["content"].split("<prompt>\n")[1].split("\n</prompt>")[0]
+        number = script.prompts.index(prompt)
+        if number == 0:
+            ids.clear()
+        told = []
+        for key, described in script.story.scenes[number].mentions.items():
+            being = script.story.beings[key]
+            told.append(
+                {
+                    "entity": head(being) if being.name else head(being).lower(),
+                    "kind": "object" if being.is_object else "character",
+                    "attrs": attributes(being) if described else [],
+                    "global_id": ids.get(key),
+                }
+            )
+            ids.setdefault(key, len(ids) + 1)
+        return Tool(entities(*told))
+
+    return answer
+
+
+def test_gold_ids_analyst_and_chat_model_stand_side_by_side(
+    opened: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-real-key")
+    with serve(reading_of(make_scripts(1)[0])) as server:
+        llm = ["--set", "agent.model=judge-1", "--set", f"agent.base_url={server.base_url}"]
+        assert main(command(tmp_path, "identity@gold,identity@analyst,identity@llm", *llm)) == 0
+        assert len(server.requests) == 6
+    rows = json.loads((tmp_path / "recall.json").read_text())["strategies"]
+    assert {name: row["read"]["by"] for name, row in rows.items()} == {
+        "identity@gold": {"gold": 6},
+        "identity@analyst": {"analyst": 6},
+        "identity@llm": {"judge-1": 6},
+    }
+    assert (rows["identity@llm"]["read"]["requests"], rows["identity@llm"]["read"]["tokens"]) == (6, 900)
+    assert rows["identity@llm"]["matched"]["mean"] == rows["identity@llm"]["recall"]["mean"] == 1.0
+    table = (tmp_path / "recall.md").read_text()
+    assert "prompts read by judge-1" in table
+    assert "| identity@llm | judge-1 6 | 6 | 900 |" in table
+
+
+def test_prompts_that_the_analyst_read_instead_are_counted(
+    opened: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-real-key")
+    monkeypatch.setenv("MEMREEL_LLM_MODEL", "judge-1")
+    with serve(Status(401)) as server:
+        monkeypatch.setenv("MEMREEL_LLM_BASE_URL", server.base_url)
+        assert main(command(tmp_path, "identity")) == 0
+    result = json.loads((tmp_path / "recall.json").read_text())
+    assert result["settings"]["reader"] == "judge-1"
+    read = result["strategies"]["identity"]["read"]
+    assert (read["by"], read["requests"], read["tokens"]) == ({"analyst": 6}, 6, 0)
+
+
 def test_a_model_whose_pictures_the_reader_cannot_read_is_refused(
     small_model: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -259,5 +338,6 @@ def test_the_scorers_that_are_compared_come_with_the_weights() -> None:
 
 def test_every_strategy_stands_in_the_table_without_and_with_enrichment() -> None:
     assert [v.name for v in TABLE] == [f"{name}{tail}" for name in STRATEGIES for tail in ("", "+enrich")]
-    for variant in (*TABLE, *CONTROLS, *SCORERS, parse_variant("semantic@gold@2@wrong+enrich")):
+    others = variants(["semantic@gold@2@wrong+enrich", "identity@llm"])
+    for variant in (*TABLE, *CONTROLS, *SCORERS, *READERS, *others):
         assert parse_variant(variant.name) == variant

@@ -52,6 +52,12 @@ def test_a_paragraph_becomes_scenes_with_cast_places_and_transitions() -> None:
     assert len(plan.characters) == 3
 
 
+def test_who_is_only_mentioned_is_in_the_cast_and_not_in_the_scene() -> None:
+    plan = plan_by_rules(["Mia, in a blue sweater, sits in a park.", "Ethan, in a red jacket, thinks of Mia."], 18)
+    assert [scene.characters for scene in plan.scenes] == [["Mia"], ["Ethan"]]
+    assert [character.name for character in plan.characters] == ["Mia", "Ethan"]
+
+
 def test_a_beat_that_fills_several_scenes_goes_on_in_a_continuation() -> None:
     plan = plan_by_rules(["Mia dances in a park."], 30)
     assert [scene.transition for scene in plan.scenes] == ["cut", "continuation", "continuation"]

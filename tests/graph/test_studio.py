@@ -117,6 +117,35 @@ def test_a_run_stops_before_a_chunk_is_edited_and_goes_on(client: SyncLangGraphC
     assert (final["index"], final["text"]) == (3, "Rain.")
 
 
+def test_cast_and_memory_frames_are_edited_node_by_node_and_the_video_follows(
+    client: SyncLangGraphClient, runs: Path
+) -> None:
+    assistant = client.assistants.create("memreel", context=context(runs), name="three chunks a prompt")
+    settings, thread = assistant["assistant_id"], client.threads.create()["thread_id"]
+
+    def values() -> Any:
+        return client.threads.get_state(thread)["values"]
+
+    given: Any = {"prompts": [MIA, TOM, "Mia waits in the park."]}
+    client.runs.wait(thread, settings, input=given, interrupt_before=["retrieve_memory"])
+    while values()["prompt_id"] < 3:
+        client.runs.wait(thread, settings, interrupt_before=["retrieve_memory"])
+    bank = values()["bank"]
+    mia = {**bank["cast"]["1"], "all_attrs": ["green hair", "white coat"]}
+    client.threads.update_state(thread, {"bank": {**bank, "cast": {**bank["cast"], "1": mia}}})
+    client.runs.wait(thread, settings, interrupt_before=["generate_chunk"])
+    stopped = values()
+    assert stopped["text"] == "Mia waits in the park. Mia: green hair, white coat."
+    [other] = [name for name in stopped["bank"]["frames"] if name not in stopped["bank"]["memory"]][:1]
+    client.threads.update_state(thread, {"bank": {**stopped["bank"], "memory": [other]}})
+    client.runs.wait(thread, settings, interrupt_before=["generate_chunk"])
+    assert values()["attended"] == [other]
+    final: Any = client.runs.wait(thread, settings)
+    chunks = [e for e in RunFolder(Path(final["video"]).parent).read_events() if e["type"] == "chunk"]
+    assert (len(chunks), chunks[6]["memory"]) == (9, [other])
+    client.assistants.delete(settings)  # or it would be one of the MCP endpoint's tools
+
+
 def test_a_fork_from_an_earlier_checkpoint_becomes_another_video(client: SyncLangGraphClient, runs: Path) -> None:
     short = {**context(runs), "chunks_per_prompt": 2}
     thread = client.threads.create()["thread_id"]
@@ -174,6 +203,23 @@ def test_a_script_is_read_over_mcp_without_rendering(client: SyncLangGraphClient
     ]
     assert "red hair" in read["reading"][2]["text"]
     assert [member["name"] for member in read["cast"]] == ["Mia", "Tom"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "settings", "says"),
+    [
+        ("read_script", {"prompts": []}, {}, "Error: input: no prompts"),
+        ("memreel", {"prompts": [MIA, " "]}, {}, "Error: input: prompt 2 is empty"),
+        ("memreel", {"prompts": [MIA]}, {"preset": "sketsh"}, "did you mean 'sketch'?"),
+        ("film", {"idea": ""}, {}, "Error: the idea is empty"),
+    ],
+)
+def test_an_mcp_client_is_told_what_is_wrong(
+    client: SyncLangGraphClient, runs: Path, name: str, arguments: Any, settings: Any, says: str
+) -> None:
+    told = mcp(client, "tools/call", name=name, arguments=arguments, context={"out": str(runs), **settings})
+    assert told["isError"]
+    assert says in told["content"][0]["text"]
 
 
 def test_a_video_is_made_over_mcp_and_told_of_in_a_few_lines_of_json(client: SyncLangGraphClient, runs: Path) -> None:

@@ -36,7 +36,10 @@ def mapping(key: str, value: dict[str, Any]) -> dict[str, Any]:
 INSTANCE = record({"prompt_id": {"type": "integer", "minimum": 1}, "entity": {"type": "string"}, "attrs": NAMES})
 ENTITY = record(
     {"entity": {"type": "string"}, "attrs": NAMES, "global_id": {"type": "integer", "minimum": 1}},
-    {"kind": {"enum": ["character", "object"]}},
+    {
+        "kind": {"enum": ["character", "object"]},
+        "presence": {"enum": ["present", "enters", "leaves", "mentioned"]},
+    },
 )
 SCHEMA = record(
     {
@@ -75,6 +78,10 @@ SCHEMA = record(
 """The contract; the second argument of `record` holds what the file states beyond it."""
 
 
+def away(entity: Any) -> Any:
+    return {**entity, "presence": "mentioned"}
+
+
 @pytest.fixture
 def bank(film: Callable[..., Any]) -> BankState:
     shoot = film()
@@ -83,7 +90,7 @@ def bank(film: Callable[..., Any]) -> BankState:
         shoot.evict(10 + chunk_id, chunk_id, Mia=0.3 + chunk_id / 10, Tom=0.25)
     shoot.begin("An empty street.")
     shoot.evict(20, 1, scenery=0.5)
-    shoot.begin("Mia returns.", {**shoot.MIA, "attrs": ["green hat"]})
+    shoot.begin("Mia returns and thinks of Tom.", {**shoot.MIA, "attrs": ["green hat"]}, away(shoot.TOM))
     state: BankState = shoot.state
     return state
 

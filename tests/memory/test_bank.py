@@ -92,6 +92,16 @@ def test_frames_are_indexed_under_who_is_in_them_and_not_under_the_whole_prompt(
     assert frames["p1_c1_f0"]["entity_scores"] == pytest.approx({"1": 0.8, "2": 0.0, "3": 0.0})
 
 
+def test_who_is_only_mentioned_is_in_the_cast_and_in_no_frame(film: MakeFilm) -> None:
+    shoot = film()
+    shoot.begin("Tom thinks of Mia, red hair.", {**shoot.MIA, "presence": "mentioned"}, shoot.TOM)
+    kept = shoot.evict(0, 1, Mia=0.9, Tom=0.4)
+    frame = shoot.state["frames"][kept]
+    assert (frame["associated_entities"], frame["entity_scores"].keys()) == ([2], {"2"})
+    assert shoot.state["cast"]["1"]["all_attrs"] == ["red hair", "blue sweater"]
+    assert [entity.get("presence") for entity in shoot.state["prompts"]["1"]["entities"]] == ["mentioned", None]
+
+
 def test_objects_have_frames_of_their_own(film: MakeFilm) -> None:
     shoot = film()
     notebook = {"entity": "notebook", "kind": "object", "attrs": ["red"], "global_id": 9}

@@ -68,6 +68,35 @@ def test_an_entity_absent_for_several_prompts_gets_its_own_frames_back(film: Mak
     assert shoot.begin("Mia comes back.", shoot.MIA) == ["p1_c3_f0", "p1_c2_f0", "p1_c1_f0"]
 
 
+def test_who_is_only_mentioned_claims_no_slot(film: MakeFilm) -> None:
+    shoot = film()
+    shoot.begin("Mia and Tom talk.", shoot.MIA, shoot.TOM)
+    for chunk_id in (1, 2, 3):
+        shoot.evict(chunk_id + 4, chunk_id, Mia=0.9)
+        shoot.evict(chunk_id + 8, chunk_id + 4, Tom=0.5)
+    assert shoot.begin("Tom waits for Mia.", shoot.MIA, shoot.TOM)[:2] == ["p1_c3_f0", "p1_c7_f0"]
+    away = {**shoot.MIA, "presence": "mentioned"}
+    memory = shoot.begin("Tom thinks of Mia.", away, shoot.TOM)
+    assert memory == ["p1_c7_f0", "p1_c6_f0", "p1_c5_f0"]
+    shoot.evict(20, 1, born_prompt_id=2, Mia=0.95)
+    assert shoot.state["memory"] == memory, "nor does a frame of hers win one from a prompt that goes on"
+    assert shoot.begin("Mia is back.", {**shoot.MIA, "presence": "enters"})[0] == "p2_c1_f0"
+
+
+def test_with_everybody_away_the_similar_prompt_lends_no_frame_of_theirs(film: MakeFilm) -> None:
+    shoot = film()
+    shoot.begin("Mia reads a letter at the window.", shoot.MIA)
+    shoot.evict(5, 1, Mia=0.9)
+    shoot.evict(6, 2, scenery=0.9)
+    memory = shoot.begin("A letter for Mia lies at the window.", {**shoot.MIA, "presence": "mentioned"})
+    assert memory == []
+    shoot = film(presence=0.5)
+    shoot.begin("A window, a desk, a letter, and Mia and Tom.", shoot.MIA, shoot.TOM)
+    shoot.evict(5, 1, Mia=0.9)
+    shoot.evict(6, 2, scenery=0.9)
+    assert shoot.begin("A letter for Mia lies there.", {**shoot.MIA, "presence": "mentioned"}) == ["p1_c2_f0"]
+
+
 def test_of_nearly_equal_frames_the_one_alone_and_described_is_taken(film: MakeFilm) -> None:
     shoot = film(slots=1, frames_per_entity=9)
     nameless = {**shoot.MIA, "attrs": []}

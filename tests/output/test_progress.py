@@ -102,3 +102,21 @@ def test_a_terminal_gets_one_live_display_that_is_cleared_at_the_end() -> None:
     text = console.file.getvalue()
     assert "8/8 chunks" in text
     assert text.endswith("\x1b[2K")  # its last line erased
+
+
+def test_who_reads_is_told_and_what_goes_wrong_at_every_prompt_is_told_once() -> None:
+    told = io.StringIO()
+    progress = RunProgress(Console(file=told, width=200), "library", prompts=3)
+    failed = "judge-1: HTTP 401, the key is refused; the analyst read this prompt"
+    log: list[dict[str, Any]] = [{"type": "run", "chunks_per_prompt": 1, "reader": "judge-1"}]
+    for number, notes in enumerate([[failed], [failed], ["judge-1: answer 1 sent back ([bold])"]], start=1):
+        log.append({"type": "prompt", "prompt_id": number, "prompt": "A dog.", "entities": [], "notes": notes})
+    with progress:
+        for event in log:
+            progress.update(event)
+    lines = told.getvalue().splitlines()
+    assert lines.count("library: prompts are read by judge-1") == 1
+    assert [line for line in lines if "judge-1:" in line] == [
+        f"library: prompt 1/3: {failed}",
+        "library: prompt 3/3: judge-1: answer 1 sent back ([bold])",
+    ]
