@@ -14,6 +14,7 @@ from typing import Literal
 
 from memreel.agent.lexicon import Gender, lexicon
 from memreel.agent.mentions import Mention, mentions_and_place
+from memreel.agent.names import share_name
 from memreel.agent.reading import Presence
 from memreel.memory.records import Kind
 
@@ -354,23 +355,6 @@ class _Story:
         found = Open(mention.position, mention.pronoun, gender, number)
         self.open.append(found)
         return found
-
-
-def share_name(one: str, two: str) -> bool:
-    """Tell whether two names may be one person's: "Chen" and "Dr. Chen", "Anna" and "Anna Maria", "Lady Ashby"."""
-    words = lexicon()
-    first, second = one.lower().split(), two.lower().split()
-    if set(first) <= set(second) or set(second) <= set(first):
-        return True
-    genders = {words.gender_of_noun(title) for name in (one, two) for title in words.titles_in(name)} - {None}
-    mine, theirs = set(words.without_titles(one)), set(words.without_titles(two))
-    return len(genders) < 2 and (mine <= theirs or theirs <= mine)
-
-
-def is_short_for(one: str, two: str) -> bool:
-    """Tell whether one name may be short for the other ("Bea", "Beatriz"); "Ann" and "Anna" are two."""
-    short, long = sorted((one.lower().split()[0], two.lower().split()[0]), key=len)
-    return len(short) >= 3 and len(long) >= len(short) + 2 and long.startswith(short) and not short.endswith(".")
 
 
 def _covers(longer: str, shorter: str) -> bool:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from memreel.agent.discourse import share_name
 from memreel.agent.lexicon import Gender, Lexicon, lexicon
+from memreel.agent.names import is_name, share_name
 from memreel.agent.phrases import ANIMATE
 from memreel.agent.reading import Candidates, ParsedEntity
 from memreel.agent.tagging import is_noun, singular
@@ -36,11 +36,6 @@ class Profile:
     def look(self, place: str) -> str | None:
         """Return the latest look at a place ("upper": "blue sweater"; "": a colour of the whole)."""
         return next((text for where, text in reversed(self.looks) if where == place), None)
-
-
-def is_name(entity: str) -> bool:
-    """Tell whether a surface form is a proper name."""
-    return bool(entity) and entity[0].isupper()
 
 
 def profile(kind: Kind, entities: Iterable[str], attrs: Iterable[str], gender: Gender | None = None) -> Profile:

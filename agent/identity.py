@@ -1,0 +1,155 @@
+"""Who of the cast a referent is: what decides it in the text, before `matching` compares what is left.
+
+A name decides; so does a description that fits. "The pilot", "her sister", "the red-haired woman" may be somebody of
+whom only a name and deeds were told, and a new name somebody who had none. Pronouns and groups are the analyst's.
+"""
+
+from __future__ import annotations
+
+from memreel.agent.discourse import Referent
+from memreel.agent.known import Known
+from memreel.agent.lexicon import lexicon
+from memreel.agent.matching import GOOD_ENOUGH, Profile, contradict, fit, profile
+from memreel.agent.names import is_short_for
+from memreel.memory.records import BankState
+
+AKIN = 0.5
+"""Likeness of two nouns from which a definite one can stand for the other's thing ("the taxi", "the car")."""
+BEFITTING = 0.2
+"""Likeness of a role and a prompt from which the role can be that of somebody named there ("the pilot": a biplane)."""
+
+
+def _profile(referent: Referent) -> Profile:
+    forms = [referent.name, *referent.descriptions] if referent.name else [referent.entity, *referent.descriptions[1:]]
+    attrs = [*referent.adjectives, *referent.features]
+    return profile(referent.kind, [form for form in forms if form], attrs, referent.gender)
+
+
+def decide(referent: Referent, cast: list[Known], taken: set[int], bank: BankState) -> int | None:
+    """Return the cast member that a referent surely is, if there is one.
+
+    A name decides. So does a definite description that fits; an indefinite one ("a man") is somebody known only if it
+    repeats a noun that is not just anybody's, and does not arrive just now.
+    """
+    if referent.newcomer:
+        return None
+    mine = _profile(referent)
+    scored = sorted(
+        ((fit(mine, known.profile), known.last, known) for known in cast if known.global_id not in taken),
+        key=lambda item: (item[0], item[1]),
+        reverse=True,
+    )
+    if referent.other and sum(score >= GOOD_ENOUGH for score, *_ in scored) > 1:
+        here = any(fit(mine, known.profile) >= GOOD_ENOUGH for known in cast if known.global_id in taken)
+        if not here:  # "the other woman" is not the one spoken of last
+            scored.remove(max((item for item in scored if item[0] >= GOOD_ENOUGH), key=lambda item: item[1]))
+    if referent.earliest:
+        scored.sort(key=lambda item: (item[0] < GOOD_ENOUGH, item[2].global_id))
+    if not scored:
+        return None
+    best, _, known = scored[0]
+    if referent.name and best < 2.0 and referent.first != "definite":
+        # A new name is somebody new, unless "Mia, the woman in the red coat" says who, or it is short for one known.
+        return _by_short_name(referent, [known for _, _, known in scored])
+    if best < GOOD_ENOUGH and referent.kind == "object":
+        return _by_meaning(referent, [known for score, _, known in scored if score > -1.0 or not known.profile.names])
+    if best < GOOD_ENOUGH:
+        others = [known for _, _, known in scored]
+        found = _by_elimination(referent, others)
+        return found if found is not None else _by_role(referent, others, bank)
+    if referent.first == "indefinite" and not referent.weak and (best < 1.0 or _is_anybody(referent, known)):
+        return None
+    return known.global_id
+
+
+def _by_elimination(referent: Referent, known: list[Known]) -> int | None:
+    """Return whom "the singer" means if nobody was called so: the only one just spoken of as "a woman"."""
+    plain = referent.first == "definite" and not (referent.name or referent.plural or referent.possessed)
+    if not plain or referent.arriving or referent.kind_of != "person" or len(referent.descriptions) > 1:
+        return None
+    latest = max((one.last[0] for one in known), default=0)
+    people = [
+        one
+        for one in known
+        if one.last[0] == latest
+        and not one.profile.names
+        and one.profile.nouns
+        and all(lexicon().is_generic(noun) and lexicon().noun_class(noun) == "person" for noun in one.profile.nouns)
+        and fit(_profile(referent), one.profile) > 0
+    ]
+    return people[0].global_id if len(people) == 1 else None
+
+
+def _by_short_name(referent: Referent, known: list[Known]) -> int | None:
+    """Return whom a bare new name is short for ("Bea" for Beatriz), if that can be one member only."""
+    if referent.attrs or referent.plural or referent.possessed:
+        return None
+    possible = [one for one in known if any(is_short_for(referent.name, name) for name in one.profile.names)]
+    agreeing = [one for one in possible if not _disagree(referent, one)]
+    return agreeing[0].global_id if len(agreeing) == 1 else None
+
+
+def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | None:
+    """Return which named person "the pilot" is, of whom only deeds were told: the one whose deeds are most like it.
+
+    Somebody who was said to be something else is not meant, nor does it mean who comes with the place ("the waiter").
+    """
+    words = lexicon()
+    plain = referent.first == "definite" and not (referent.name or referent.plural or referent.possessed)
+    if (
+        not plain
+        or referent.arriving
+        or referent.attrs
+        or referent.other
+        or referent.kind_of not in ("person", "being")
+    ):
+        return None
+    if referent.entity.rsplit(" ", 1)[-1] in words.group("of_places"):
+        return None
+    latest = max((one.last[0] for one in known), default=0)
+    best, found = BEFITTING, None
+    for one in known:
+        if not one.profile.names or one.member["kind"] != "character" or _disagree(referent, one):
+            continue
+        if one.last[0] < latest - 2 or not all(words.is_generic(noun) for noun in one.profile.nouns):
+            continue
+        deeds = [
+            record["text"]
+            for record in bank["prompts"].values()
+            if any(entity["global_id"] == one.global_id for entity in record["entities"])
+        ]
+        likeness = max((words.befits(referent.entity, deed) for deed in deeds), default=0.0)
+        if likeness >= best:
+            best, found = likeness, one.global_id
+    return found
+
+
+def _disagree(referent: Referent, known: Known) -> bool:
+    """Tell whether a referent has another gender than a member, as far as both were told."""
+    stated = referent.gender or lexicon().gender_of_noun(referent.entity)
+    return bool(stated and known.profile.gender and stated != known.profile.gender)
+
+
+def _by_meaning(referent: Referent, known: list[Known]) -> int | None:
+    """Return the thing of the story that a new noun means ("the gun": a revolver), if one is like it."""
+    words = lexicon()
+    if referent.first != "definite" or referent.plural or referent.possessed or not referent.descriptions:
+        return None
+    mine = referent.descriptions[0]
+    best, found = AKIN, None
+    for one in known:
+        if one.member["kind"] == "object" and not contradict(_profile(referent), one.profile):
+            likeness = max((words.likeness(mine, noun) for noun in one.profile.nouns), default=0.0)
+            if likeness >= best:
+                best, found = likeness, one.global_id
+    return found
+
+
+def _is_anybody(referent: Referent, known: Known) -> bool:
+    """Tell whether an indefinite phrase introduces somebody: "a man enters", a general noun, a named member."""
+    words = lexicon()
+    if known.profile.names or referent.arriving:
+        return True
+    return words.is_generic(referent.entity) and not (referent.features or referent.adjectives)
+
+
