@@ -96,8 +96,10 @@ class Lexicon:
     def _is_title(self, word: str) -> bool:
         if word in self.words["titles"] or self.listed["nouns"].get(word) == "person":
             return True
+        from memreel.agent.tagging import is_in_dictionary
+
         label, _, lead = self._probe("nouns", word)
-        return label == "person" and lead >= TITLE and word not in self.listed["names"]
+        return label == "person" and lead >= TITLE and word not in self.listed["names"] and is_in_dictionary(word)
 
     def is_generic(self, noun: str) -> bool:
         """Tell whether the noun can stand for almost anyone of its kind ("man", "animal")."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from memreel.agent.lexicon import Lexicon
-from memreel.agent.tagging import Token, may_be_verb
+from memreel.agent.tagging import Token, may_be_verb, might_be_verb
 
 DETERMINERS = ("AT0", "DPS", "DT0", "CRD", "ORD")
 ADJECTIVES = ("AJ0", "AJC", "AJS")
@@ -113,7 +113,11 @@ def _read(tokens: Sequence[Token], start: int, verbless: bool, lexicon: Lexicon)
     if others and i < len(tokens) and _is_its_verb(tokens[i], lexicon):
         return _without_noun(tokens, phrase, i)
     while i < len(tokens) and tokens[i].is_noun and tokens[i].sentence == first.sentence:
-        if i > nouns_from and _ends_before(tokens[nouns_from:i], tokens[i], phrase, verbless, lexicon):
+        behind = tokens[i + 1] if i + 1 < len(tokens) else None
+        if i > nouns_from and (
+            _is_verb_of(tokens[nouns_from:i], tokens[i], behind, phrase, lexicon)
+            or _ends_before(tokens[nouns_from:i], tokens[i], phrase, verbless, lexicon)
+        ):
             phrase.acts = tokens[i].tag != "NP0"
             break
         i += 1
@@ -191,6 +195,23 @@ def _noun_follows(tokens: Sequence[Token], i: int) -> bool:
             return False
         i += 1
     return False
+
+
+def _is_verb_of(
+    nouns: Sequence[Token], following: Token, behind: Token | None, phrase: Phrase, lexicon: Lexicon
+) -> bool:
+    """Tell whether a "noun" is the verb of who is named before it, by what stands behind: "Igor trips, and …"."""
+    if behind is None or following.tag not in ("NN1", "NN2") or not might_be_verb(following.lower):
+        return False
+    goes_on = behind.tag.startswith(("AT0", "DPS", "PR", "PN", "AV", "CJ", "DT0", "TO0")) or behind.text in ",."
+    name = nouns[-1].tag == "NP0" and not phrase.determiners and not phrase.modifiers
+    if following.tag == "NN2":
+        if name:
+            return goes_on and phrase.governor_tag != "PRP"
+        actor = lexicon.noun_class(" ".join(token.lower for token in nouns)) in ANIMATE
+        return actor and behind.lower == "up" and may_be_verb(following.lower)
+    of_several = phrase.governor == "and" or phrase.governor in ("let", "lets", "makes", "helps", "sees", "watches")
+    return name and of_several and goes_on
 
 
 def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbless: bool, lexicon: Lexicon) -> bool:

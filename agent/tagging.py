@@ -19,6 +19,8 @@ from memreel.agent.lexicon import lexicon
 
 LONGEST_WORD = 40
 """Longer "words" are no English; the tagger's cost grows with the square of a word's length."""
+DICTIONARY = -25.0
+"""Log-likelihood that the tagger gives the words of its dictionary; those that it guesses lie below -28."""
 LONGEST_SENTENCE = 120
 """Tokens tagged together."""
 
@@ -77,6 +79,25 @@ def may_be_verb(word: str) -> bool:
     if len(word) > LONGEST_WORD or not _LATIN.match(word):
         return False
     return any(mark in ("VVZ", "VVB", "VVD") for mark, _ in _tagger().tag_word(word, casesensitive=False))
+
+
+@lru_cache(maxsize=8192)
+def might_be_verb(word: str) -> bool:
+    """Tell whether a word can be a verb at all, be it rarely: "trips", "surfaces"."""
+    if may_be_verb(word):
+        return True
+    stem = word.removesuffix("s")
+    if len(word) > LONGEST_WORD or not _LATIN.match(word):
+        return False
+    return any(mark in ("VVI", "VVB", "VVZ") for mark, _ in _tagger().tag_word(stem, casesensitive=False))
+
+
+@lru_cache(maxsize=8192)
+def is_in_dictionary(word: str) -> bool:
+    """Tell whether the tagger has learnt a lower-case word as a common noun, rather than guessing what it is."""
+    if len(word) > LONGEST_WORD or not _LATIN.match(word):
+        return False
+    return any(mark in ("NN1", "NN0", "NN2") and likely > DICTIONARY for mark, likely in _tagger().tag_word(word))
 
 
 @lru_cache(maxsize=8192)
@@ -173,6 +194,8 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str], common:
             mark = "NN1"
         elif mark == "NN2" and i and words[i - 1].lower() in ("a", "an") and not word.endswith("s"):
             mark, lemma = "NN1", word  # "a herder"
+        elif mark == "AJ0" and _is_acting(i, words, tagged):
+            mark = "NN1"
         elif mark == "NN1" and word in lexicon().listed["adjectives"] and _is_one_of_two(i, words, tagged):
             mark = "AJ0"
         elif mark == "NN2" and word.lower() in (f"{lemma}er".lower(), f"{lemma}or".lower()):
@@ -192,6 +215,17 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str], common:
             lemma = lemma[:-2] + "y"
         tokens.append(Token(word, mark, lemma, number))
     return tokens
+
+
+def _is_acting(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether an "adjective" is who acts, and the "noun" behind it the verb: "the general glares at …"."""
+    if not i or i + 2 >= len(words) or tagged[i - 1][2] not in ("AT0", "DPS"):
+        return False
+    if lexicon().listed["nouns"].get(words[i].lower()) not in ("person", "animal", "being"):
+        return False
+    after = tagged[i + 2][2]
+    follows = after.startswith(("PR", "AT0", "PN", "AV", "DPS", "CJ")) or words[i + 2] in ",."
+    return tagged[i + 1][2] in ("NN1", "NN2") and might_be_verb(words[i + 1].lower()) and follows
 
 
 def _is_one_of_two(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
@@ -257,13 +291,20 @@ def _is_name(i: int, mark: str, tagged: list[tuple[str, str, str]]) -> bool:
     if i:
         return mark in ("NN1", "NN2", "AJ0", "UNC", "VVB", "VVI", "ITJ", "NN0")
     word = str(tagged[0][0]).lower()
-    if _is_introduced(tagged):
+    if _is_introduced(tagged) or _is_part_of_name(word, tagged):
         return True
     if lexicon().listed["nouns"].get(word) in ("sensory", "time", "nature", "place", "abstract", "furniture"):
         return False
     if mark == "AJ0" and word in lexicon().listed["adjectives"]:
         return False
     return mark in ("NN1", "NN0", "UNC", "AJ0") and _stands_alone(tagged)
+
+
+def _is_part_of_name(word: str, tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether a sentence begins with a title or an unknown word and a name: "Brother Benedict", "Baba Yaga"."""
+    if len(tagged) < 2 or tagged[1][2] != "NP0" or not str(tagged[1][0])[:1].isupper():
+        return False
+    return word in lexicon().words["titles"] or (tagged[0][2] == "NN1" and not is_in_dictionary(word))
 
 
 def _is_introduced(tagged: list[tuple[str, str, str]]) -> bool:
