@@ -31,6 +31,7 @@ from memreel.memory.records import BankState, Entity, Kind
 if TYPE_CHECKING:
     from memreel.agent.llm import Chat
 
+
 class Analyst:
     """Reads prompts without a chat model."""
 
@@ -71,7 +72,7 @@ class Analyst:
             for known in _antecedents(waiting, cast, set(resolved.values()), here):
                 resolved[-1 - len(resolved)] = known.global_id
                 parsed = _parsed(
-                    known.member["name"],
+                    waiting.name or known.member["name"],
                     known.member["kind"],
                     waiting.attrs,
                     known.global_id,

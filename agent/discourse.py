@@ -35,7 +35,7 @@ class Referent:
 
     ``descriptions`` are compounds ("food critic"), the first being what it is called; ``adjectives`` what is said of it
     directly ("young", "red"), ``features`` what it has or wears ("red hair"). ``first`` is the form of its first
-    mention; ``last`` the position of its last one.
+    mention; ``last`` the position of its last one. ``owner`` is whose brother or hat it is, where that is told.
     """
 
     kind: Kind
@@ -55,6 +55,8 @@ class Referent:
     arriving: bool = False
     weak: bool = False
     possessed: bool = False
+    owner: Referent | Open | None = None
+    called_out: bool = False
     position: int = 0
     last: int = 0
     sentence: int = 0
@@ -91,6 +93,8 @@ class Referent:
 class Open:
     """A pronoun or plural that nothing in the prompt explains; ``number`` is how many it stands for.
 
+    ``name``: what the prompt says that they are called.
+
     ``perhaps``: the one person in the prompt for whom a "they" may stand if nobody knows more.
     """
 
@@ -100,6 +104,7 @@ class Open:
     number: int
     attrs: list[str] = field(default_factory=list)
     perhaps: Referent | None = None
+    name: str = ""
     seen: list[str] = field(default_factory=list)
 
 
@@ -158,17 +163,18 @@ class _Story:
             elif mention.role == "feature":
                 self._feature(mention)
             else:
+                owner = self.of.get(mention.owner.position) if mention.owner is not None else None
                 if mention.pronoun:
-                    owner = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
-                    owner.dummy = mention.dummy
-                    self._pronoun(owner)
-                self._name_or_noun(mention)
+                    whose = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
+                    whose.dummy = mention.dummy
+                    owner = self._pronoun(whose)
+                self._name_or_noun(mention, owner)
         return Discourse(self.referents, self.open)
 
     # Names and nouns.
 
-    def _name_or_noun(self, mention: Mention) -> None:
-        found = None if mention.newcomer or mention.other else self._same(mention)
+    def _name_or_noun(self, mention: Mention, owner: Referent | Open | None) -> None:
+        found = None if mention.newcomer or mention.other else self._same(mention, owner)
         if found is None:
             kind: Kind = "character" if mention.role == "character" else "object"
             found = Referent(
@@ -185,6 +191,8 @@ class _Story:
                 arriving=mention.arriving,
                 weak=mention.weak,
                 possessed=bool(mention.pronoun) or mention.possessed,
+                owner=owner,
+                called_out=mention.called_out,
                 position=mention.position,
             )
             self.referents.append(found)
@@ -217,10 +225,12 @@ class _Story:
             if attr not in place:
                 place.append(attr)
 
-    def _same(self, mention: Mention) -> Referent | None:
+    def _same(self, mention: Mention, owner: Referent | Open | None) -> Referent | None:
         """Return the referent that a mention repeats, the latest first, one of the same noun before a general one."""
         kind = "character" if mention.role == "character" else "object"
-        known = sorted((r for r in self.referents if r.kind == kind), key=lambda referent: -referent.last)
+        known = sorted(
+            (r for r in self.referents if r.kind == kind and r is not owner), key=lambda referent: -referent.last
+        )
         if mention.name:
             return next((r for r in known if r.name and share_name(mention.name, r.name)), None)
         if not mention.definite or not mention.descriptions:
@@ -239,7 +249,8 @@ class _Story:
         if mention.attrs or not self.words.is_generic(called):
             return None
         for referent in possible:
-            fits = (referent.gender or self._guess(referent)) == mention.gender
+            gender = referent.gender or self._guess(referent)
+            fits = gender == mention.gender or (gender is None and len(possible) == 1)
             if referent.kind_of == mention.kind_of and referent.sentence != mention.sentence and fits:
                 return referent
         return None
@@ -281,9 +292,11 @@ class _Story:
             target = self._pronoun(owner)
         if isinstance(target, Referent):
             self._describe(target, mention.attrs)
+            target.name = target.name or mention.name
             target.descriptions.extend(said for said in mention.descriptions if said not in target.descriptions)
         elif isinstance(target, Open) and target.number == 1:
             target.attrs.extend(attr for attr in mention.attrs if attr not in target.attrs)
+            target.name = target.name or mention.name
 
     def _pronoun(self, mention: Mention) -> Referent | Open | None:
         pronoun = mention.pronoun
@@ -306,6 +319,9 @@ class _Story:
                 target = self._open(mention, None, 1)
         if isinstance(target, Referent):
             target.last = mention.position
+            self._describe(target, mention.attrs)
+        elif isinstance(target, Open) and target.number == 1:
+            target.attrs.extend(attr for attr in mention.attrs if attr not in target.attrs)
         if target is not None:
             if not mention.pronoun.startswith(("his", "her", "its")) or mention.presence:
                 target.seen.append(mention.presence)

@@ -151,5 +151,3 @@ def _is_anybody(referent: Referent, known: Known) -> bool:
     if known.profile.names or referent.arriving:
         return True
     return words.is_generic(referent.entity) and not (referent.features or referent.adjectives)
-
-

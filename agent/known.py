@@ -86,5 +86,3 @@ def characters_of(cast: list[Known]) -> frozenset[str]:
         kind: {n for k in cast if k.member["kind"] == kind for n in k.profile.nouns} for kind in ("character", "object")
     }
     return frozenset(called["character"] - called["object"])
-
-

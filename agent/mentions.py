@@ -30,11 +30,12 @@ class Mention:
     """One phrase that refers to somebody or something.
 
     ``descriptions`` are the compounds it is called by ("food critic"), ``kind_of`` its noun class, ``attrs`` short
-    visual phrases. ``owner`` is the mention a feature belongs to, or ``pronoun`` says it ("her"). ``newcomer``: the
+    visual phrases. ``owner`` is the mention whose feature, thing or brother it is, or ``pronoun`` says it ("her"). ``newcomer``: the
     text says it is another one; ``other``, ``first``: "the other man", "the first man"; ``arriving``: it enters now;
     ``weak``: scenery unless already known; ``bound``: an object pronoun, never its clause's subject ("looks at her");
     ``presence``: "enters", "leaves", or "mentioned" where it is only spoken of;
-    ``dummy``: an "it" that need not stand for anything ("it rains"); ``possessed``: somebody's ("Mia's brother").
+    ``dummy``: an "it" that need not stand for anything ("it rains"); ``possessed``: somebody's ("Mia's brother");
+    ``called_out``: a name by which somebody is spoken to.
     """
 
     role: Role
@@ -59,6 +60,7 @@ class Mention:
     bound: bool = False
     dummy: bool = False
     possessed: bool = False
+    called_out: bool = False
     owner: Mention | None = None
     presence: str = ""
 
@@ -99,6 +101,8 @@ class _Reader(Clauses):
             mention = self._mention(i, phrase, skipped)
             if mention is not None:
                 mention.presence = self.presence(phrase, mention.subject)
+                if mention.role in ("character", "pronoun"):
+                    mention.attrs.extend(self._looks(Phrase(0, 0, 0, modifiers=self.adjectives_behind(i))))
                 self.mentions[i] = mention
         for i in list(self.mentions):
             if self.mentions[i].role == "feature" and self.mentions[i].owner is None:
@@ -140,6 +144,8 @@ class _Reader(Clauses):
             return None  # "the sky is a deep orange"
         if self.is_predicate(i):
             return None  # "the portrait is still the centerpiece"
+        if pronoun := self.is_naming(i):
+            return Mention("feature", i, phrase.sentence, name=phrase.name, pronoun=pronoun)
         kind_of = self._kind_of(i, phrase, skipped)
         if kind_of in ANIMATE and self.says_what_it_is(i):
             seen, nouns = modifiers(phrase, self.words)
@@ -180,15 +186,21 @@ class _Reader(Clauses):
             pronoun=phrase.possessive,
             dummy=self.is_dummy(i, phrase.possessive),
             possessed=phrase.possessor is not None,
+            owner=self.mentions.get(phrase.possessor) if phrase.possessor is not None else None,
+            called_out=bool(phrase.name) and self.is_called_out(i),
         )
         if "female" in words or "male" in words:
             mention.gender = "female" if "female" in words else "male"
-        hair = self.words.group("hair_colours") if kind_of == "person" else frozenset()
-        seen = [f"{attr} hair" if attr in hair else attr for attr in seen if attr not in ("female", "male")]
-        mention.attrs = seen
+        mention.attrs = self._looks(phrase) if kind_of == "person" else seen
+        mention.attrs = [attr for attr in mention.attrs if attr not in ("female", "male")]
         mention.first = "first" in words and "the" in words
         mention.weak = self._is_weak(i, phrase, mention)
         return mention
+
+    def _looks(self, phrase: Phrase) -> list[str]:
+        """Return what can be seen of a person: "ginger" is said of the hair."""
+        hair = self.words.group("hair_colours")
+        return [f"{attr} hair" if attr in hair else attr for attr in modifiers(phrase, self.words)[0]]
 
     def _kind_of(self, i: int, phrase: Phrase, skipped: set[int]) -> str:
         """Return the noun class of a phrase, looking through "a pair of …" and past places' names."""
@@ -212,6 +224,8 @@ class _Reader(Clauses):
                 kind_of = "person" if not self.words.is_listed(phrase.head) else kind_of
             return kind_of
         last = phrase.name.rsplit(" ", 1)[-1]
+        if self.is_called_out(i):
+            return "person"
         if (
             last.lower() not in self.known
             and phrase.start
@@ -221,10 +235,12 @@ class _Reader(Clauses):
         if last.lower() in self.known or self._is_explained(i) or self._explains(i):
             return "person"
         listed = self.words.listed["nouns"].get(phrase.name.lower()) or self.words.listed["nouns"].get(last.lower())
-        if listed in ("place", "furniture", "nature", "time"):
-            return listed
         acts = any(p.name == phrase.name and self.is_subject(p) for p in self.phrases)
+        if listed in ("place", "furniture") or (listed in ("nature", "time") and not acts):
+            return listed
         spoken_of = self.is_thought_of(phrase) or self.is_followed_by_possession(phrase)
+        if self.possesses(i) in ("body", "garment") or self.is_beside_somebody(i, self.known):
+            return "person"
         if phrase.governor in PLACE_PREPOSITIONS and not acts and not spoken_of:
             return "place"
         if not acts and phrase.governor_tag == "PRP" and self.words.noun_class(phrase.name) in ("time", "place"):
@@ -275,6 +291,8 @@ class _Reader(Clauses):
 
     def _is_weak(self, i: int, phrase: Phrase, mention: Mention) -> bool:
         if mention.role == "character":
+            if not mention.name and self.possesses(i) in ("furniture", "place"):
+                return True  # "the pilot's seat"
             if mention.name or mention.number or mention.definite:
                 return False
             if phrase.governor == "," and phrase.head in self.words.group("epithets"):

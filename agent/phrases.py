@@ -113,9 +113,8 @@ def _read(tokens: Sequence[Token], start: int, verbless: bool, lexicon: Lexicon)
     if others and i < len(tokens) and _is_its_verb(tokens[i], lexicon):
         return _without_noun(tokens, phrase, i)
     while i < len(tokens) and tokens[i].is_noun and tokens[i].sentence == first.sentence:
-        behind = tokens[i + 1] if i + 1 < len(tokens) else None
         if i > nouns_from and (
-            _is_verb_of(tokens[nouns_from:i], tokens[i], behind, phrase, lexicon)
+            _is_verb_of(tokens[nouns_from:i], tokens[i : i + 3], phrase, lexicon)
             or _ends_before(tokens[nouns_from:i], tokens[i], phrase, verbless, lexicon)
         ):
             phrase.acts = tokens[i].tag != "NP0"
@@ -129,6 +128,9 @@ def _read(tokens: Sequence[Token], start: int, verbless: bool, lexicon: Lexicon)
         return _without_noun(tokens, phrase, i)
     phrase.end = i
     proper = [token for token in nouns if token.tag == "NP0"]
+    if len(nouns) == 1 and proper and phrase.determiners and _is_listed_animate(nouns[0].lower, lexicon):
+        proper = []  # "the Viking"
+        nouns = [Token(nouns[0].lower, "NN1", nouns[0].lower, nouns[0].sentence)]
     common = [token for token in nouns if token.tag != "NP0"]
     if nouns[-1].tag == "NP0":
         phrase.name = " ".join(token.text for token in proper)
@@ -139,6 +141,10 @@ def _read(tokens: Sequence[Token], start: int, verbless: bool, lexicon: Lexicon)
         phrase.head = common[-1].lemma if common[-1].tag != "NP0" else common[-1].lower
         phrase.plural = common[-1].tag == "NN2"
     return phrase
+
+
+def _is_listed_animate(noun: str, lexicon: Lexicon) -> bool:
+    return lexicon.is_listed(noun) and lexicon.noun_class(noun) in ANIMATE
 
 
 def _is_its_verb(token: Token, lexicon: Lexicon) -> bool:
@@ -197,19 +203,20 @@ def _noun_follows(tokens: Sequence[Token], i: int) -> bool:
     return False
 
 
-def _is_verb_of(
-    nouns: Sequence[Token], following: Token, behind: Token | None, phrase: Phrase, lexicon: Lexicon
-) -> bool:
+def _is_verb_of(nouns: Sequence[Token], rest: Sequence[Token], phrase: Phrase, lexicon: Lexicon) -> bool:
     """Tell whether a "noun" is the verb of who is named before it, by what stands behind: "Igor trips, and …"."""
-    if behind is None or following.tag not in ("NN1", "NN2") or not might_be_verb(following.lower):
+    if len(rest) < 2 or rest[0].tag not in ("NN1", "NN2") or not might_be_verb(rest[0].lower):
         return False
+    following, behind = rest[:2]
     goes_on = behind.tag.startswith(("AT0", "DPS", "PR", "PN", "AV", "CJ", "DT0", "TO0")) or behind.text in ",."
     name = nouns[-1].tag == "NP0" and not phrase.determiners and not phrase.modifiers
     if following.tag == "NN2":
         if name:
             return goes_on and phrase.governor_tag != "PRP"
         actor = lexicon.noun_class(" ".join(token.lower for token in nouns)) in ANIMATE
-        return actor and behind.lower == "up" and may_be_verb(following.lower)
+        return (
+            actor and behind.lower == "and" and len(rest) > 2 and rest[2].tag == "VVZ"
+        )  # "a whale surfaces and looks"
     of_several = phrase.governor == "and" or phrase.governor in ("let", "lets", "makes", "helps", "sees", "watches")
     return name and of_several and goes_on
 

@@ -32,6 +32,10 @@ _TOKEN = re.compile(
     r"|\d+(?:[.,]\d+)*(?:-[^\W\d_]+)*"
     r"|\S"
 )
+_HEADING = re.compile(
+    r"\b(?:INT|EXT)\b[^a-z]{1,80}?[-–—] *(?:DAY|NIGHT|DAWN|DUSK|MORNING|EVENING|LATER|CONTINUOUS)\b\.?"
+)
+"""The heading of a screenplay's scene: "INT. KITCHEN - NIGHT"."""
 _LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
 _TITLE = re.compile(r"(?:Dr|Mr|Mrs|Ms|Prof|Capt|Sgt|St|Lt)\.$")
 
@@ -122,7 +126,7 @@ def singular(noun: str) -> str:
 def split(text: str) -> list[list[str]]:
     """Split a text into sentences of tokens."""
     sentences: list[list[str]] = [[]]
-    for found in _TOKEN.finditer(text.replace("’", "'")):
+    for found in _TOKEN.finditer(_HEADING.sub(" ", text.replace("’", "'"))):
         word = found.group()
         sentences[-1].append(word)
         if word in ".!?;。！？；" or len(sentences[-1]) >= LONGEST_SENTENCE:
@@ -293,6 +297,8 @@ def _is_name(i: int, mark: str, tagged: list[tuple[str, str, str]]) -> bool:
     word = str(tagged[0][0]).lower()
     if _is_introduced(tagged) or _is_part_of_name(word, tagged):
         return True
+    if word in lexicon().group("names_too") and _acts_as_nobody_else(tagged):
+        return True
     if lexicon().listed["nouns"].get(word) in ("sensory", "time", "nature", "place", "abstract", "furniture"):
         return False
     if mark == "AJ0" and word in lexicon().listed["adjectives"]:
@@ -316,6 +322,12 @@ def _is_introduced(tagged: list[tuple[str, str, str]]) -> bool:
     said = takewhile(lambda item: item[0] != "," and not item[2].startswith(("PR", "VVZ")), tagged[3:10])
     last = [str(item[0]).lower() for item in said][-1:]
     return bool(last) and lexicon().noun_class(last[0]) in ("person", "animal", "being")
+
+
+def _acts_as_nobody_else(tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether a bare word that may be a name does what only people do: "Sky crouches", but "Hope fades"."""
+    natural = str(tagged[1][1]).lower() in lexicon().group("natural_verbs") if len(tagged) > 1 else True
+    return not natural and _stands_alone(tagged)
 
 
 def _stands_alone(tagged: list[tuple[str, str, str]]) -> bool:
