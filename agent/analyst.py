@@ -57,7 +57,7 @@ class Analyst:
                 )
             if group:
                 continue
-            same = decide(referent, cast, set(resolved.values()), bank)
+            same = decide(referent, cast, set(resolved.values()), bank, _owner(referent, resolved, cast))
             if referent.weak and same is None:
                 continue
             if same is not None:
@@ -101,6 +101,14 @@ def _unread(prompt: str) -> list[str]:
     """Say what of a prompt is in a script whose words the analyst does not know."""
     foreign = sum(letter.isalpha() and not unicodedata.name(letter, "LATIN").startswith("LATIN") for letter in prompt)
     return [f"{foreign} letters are not Latin; the analyst reads English"] if foreign else []
+
+
+def _owner(referent: Referent, resolved: dict[int, int], cast: list[Known]) -> int | None:
+    """Return the cast member whose sister or hat a referent is, as far as the prompt and the latest ones tell."""
+    if isinstance(referent.owner, Open):
+        found = _antecedents(referent.owner, cast, set(resolved.values()), 0)
+        return found[0].global_id if len(found) == 1 else None
+    return resolved.get(id(referent.owner))
 
 
 def _group(referent: Referent, cast: list[Known], taken: set[int]) -> list[Known]:

@@ -92,7 +92,7 @@ class _Text:
             between = self._between(last, self.phrases[k])
             if k not in self.mentions or not self.mentions[k].name or self.mentions[k].descriptions:
                 break
-            if not between or not set(between) <= {",", ":", "and", "named", "called", "-", "–", "—"}:
+            if not set(between) <= {",", ":", "and", "named", "called", "-", "–", "—"} or (names and not between):
                 break
             if not names and between == ["and"]:
                 break

@@ -151,7 +151,7 @@ class Clauses:
             for token in self.tokens[phrase.end : phrase.end + 12]
             if token.sentence == phrase.sentence and token.is_verb
         ][:1]
-        before = self.tokens[phrase.start - 1].lemma if phrase.start else ""
+        before = self.tokens[phrase.start - 1].lemma if phrase.start and not phrase.is_definite else ""
         return any(verb in self.words.group("arriving") for verb in [*near, before])
 
     def presence(self, phrase: Phrase, subject: bool) -> str:

@@ -169,6 +169,9 @@ class _Story:
                     whose.dummy = mention.dummy
                     owner = self._pronoun(whose)
                 self._name_or_noun(mention, owner)
+        nameless = any(not r.name and r.kind_of == "person" and not r.weak for r in self.referents)
+        for referent in self.referents:  # else it may be the nameless one who calls
+            referent.called_out = referent.called_out and not nameless and not self.open
         return Discourse(self.referents, self.open)
 
     # Names and nouns.

@@ -9,12 +9,14 @@ from __future__ import annotations
 from memreel.agent.discourse import Referent
 from memreel.agent.known import Known
 from memreel.agent.lexicon import lexicon
-from memreel.agent.matching import GOOD_ENOUGH, Profile, contradict, fit, profile
+from memreel.agent.matching import GOOD_ENOUGH, Profile, contradict, contradict_looks, fit, profile
 from memreel.agent.names import is_short_for
 from memreel.memory.records import BankState
 
 AKIN = 0.5
 """Likeness of two nouns from which a definite one can stand for the other's thing ("the taxi", "the car")."""
+SYNONYMS = 0.7
+"""The same of two words for what somebody is ("the surgeon", "a doctor"); "nurse" and "doctor" have 0.66."""
 BEFITTING = 0.2
 """Likeness of a role and a prompt from which the role can be that of somebody named there ("the pilot": a biplane)."""
 
@@ -25,8 +27,10 @@ def _profile(referent: Referent) -> Profile:
     return profile(referent.kind, [form for form in forms if form], attrs, referent.gender)
 
 
-def decide(referent: Referent, cast: list[Known], taken: set[int], bank: BankState) -> int | None:
-    """Return the cast member that a referent surely is, if there is one.
+def decide(
+    referent: Referent, cast: list[Known], taken: set[int], bank: BankState, owner: int | None = None
+) -> int | None:
+    """Return the cast member that a referent surely is, if there is one; ``owner`` is whose sister or hat it is.
 
     A name decides. So does a definite description that fits; an indefinite one ("a man") is somebody known only if it
     repeats a noun that is not just anybody's, and does not arrive just now.
@@ -35,7 +39,7 @@ def decide(referent: Referent, cast: list[Known], taken: set[int], bank: BankSta
         return None
     mine = _profile(referent)
     scored = sorted(
-        ((fit(mine, known.profile), known.last, known) for known in cast if known.global_id not in taken),
+        ((fit(mine, known.profile), known.last, known) for known in cast if known.global_id not in {*taken, owner}),
         key=lambda item: (item[0], item[1]),
         reverse=True,
     )
@@ -50,12 +54,18 @@ def decide(referent: Referent, cast: list[Known], taken: set[int], bank: BankSta
     best, _, known = scored[0]
     if referent.name and best < 2.0 and referent.first != "definite":
         # A new name is somebody new, unless "Mia, the woman in the red coat" says who, or it is short for one known.
-        return _by_short_name(referent, [known for _, _, known in scored])
+        others = [known for _, _, known in scored]
+        found = _by_short_name(referent, others)
+        return found if found is not None else _by_calling(referent, others)
     if best < GOOD_ENOUGH and referent.kind == "object":
         return _by_meaning(referent, [known for score, _, known in scored if score > -1.0 or not known.profile.names])
     if best < GOOD_ENOUGH:
         others = [known for _, _, known in scored]
+        if referent.owner is not None:
+            return _by_kin(referent, others, next((known for known in cast if known.global_id == owner), None))
         found = _by_elimination(referent, others)
+        if found is None:
+            found = _by_synonym(referent, others)
         return found if found is not None else _by_role(referent, others, bank)
     if referent.first == "indefinite" and not referent.weak and (best < 1.0 or _is_anybody(referent, known)):
         return None
@@ -89,6 +99,74 @@ def _by_short_name(referent: Referent, known: list[Known]) -> int | None:
     return agreeing[0].global_id if len(agreeing) == 1 else None
 
 
+def _by_calling(referent: Referent, known: list[Known]) -> int | None:
+    """Return who gets a name by being spoken to: the only nameless person of the latest prompts."""
+    if not referent.called_out:
+        return None
+    gender = lexicon().gender_of_name(referent.name)
+    latest = max((one.last[0] for one in known), default=0)
+    people = [
+        one
+        for one in known
+        if one.last[0] >= latest - 1
+        and one.member["kind"] == "character"
+        and not one.profile.names
+        and {lexicon().noun_class(noun) for noun in one.profile.nouns} == {"person"}
+    ]
+    fitting = [one for one in people if None in (gender, one.profile.gender) or one.profile.gender == gender]
+    return fitting[0].global_id if len(fitting) == 1 else None
+
+
+def _by_kin(referent: Referent, known: list[Known], owner: Known | None) -> int | None:
+    """Return who "his sister" is, if nobody was called so: whose brother he is, or who shares his surname."""
+    if owner is None or referent.plural or referent.kind != "character" or not referent.descriptions:
+        return None
+    kin = referent.descriptions[0].rsplit(" ", 1)[-1]
+    reciprocal = lexicon().reciprocals(kin)
+    possible = [
+        one
+        for one in known
+        if one.member["kind"] == "character"
+        and not _disagree(referent, one)
+        and not contradict_looks(_profile(referent), one.profile)
+    ]
+    if not {noun.rsplit(" ", 1)[-1] for noun in owner.profile.nouns}.isdisjoint(reciprocal):
+        related = [one for one in possible if reciprocal.isdisjoint(lasts := _lasts(one)) or kin in lasts]
+        named = [one for one in related if one.profile.names]
+        return max(named, key=lambda one: one.last).global_id if named else None
+    family = [one for one in possible if reciprocal and _surnames(one) & _surnames(owner)]
+    return family[0].global_id if len(family) == 1 else None
+
+
+def _lasts(known: Known) -> set[str]:
+    return {noun.rsplit(" ", 1)[-1] for noun in known.profile.nouns}
+
+
+def _surnames(known: Known) -> set[str]:
+    return {parts[-1].lower() for name in known.profile.names if len(parts := name.split()) > 1}
+
+
+def _by_synonym(referent: Referent, known: list[Known]) -> int | None:
+    """Return who was called nearly so: "the surgeon" is the doctor, "the dog" the terrier."""
+    words = lexicon()
+    if referent.first != "definite" or referent.plural or referent.arriving or not referent.descriptions:
+        return None
+    mine = referent.descriptions[0]
+    if words.is_generic(mine) or words.reciprocals(mine):
+        return None
+    best, found = SYNONYMS, None
+    for one in known:
+        if one.member["kind"] != "character" or _disagree(referent, one):
+            continue
+        if contradict_looks(_profile(referent), one.profile):
+            continue
+        roles = [noun for noun in one.profile.nouns if words.noun_class(noun) == referent.kind_of]
+        likeness = max((words.likeness(mine, noun) for noun in roles if not words.is_generic(noun)), default=0.0)
+        if likeness >= best:
+            best, found = likeness, one.global_id
+    return found
+
+
 def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | None:
     """Return which named person "the pilot" is, of whom only deeds were told: the one whose deeds are most like it.
 
@@ -99,7 +177,7 @@ def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | N
     if (
         not plain
         or referent.arriving
-        or referent.attrs
+        or any(words.listed["adjectives"].get(attr) not in ("age", "size") for attr in referent.attrs)
         or referent.other
         or referent.kind_of not in ("person", "being")
     ):
@@ -111,7 +189,9 @@ def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | N
     for one in known:
         if not one.profile.names or one.member["kind"] != "character" or _disagree(referent, one):
             continue
-        if one.last[0] < latest - 2 or not all(words.is_generic(noun) for noun in one.profile.nouns):
+        if one.last[0] < latest - 2 or any(_is_role(noun) for noun in one.profile.nouns):
+            continue
+        if contradict_looks(_profile(referent), one.profile):
             continue
         deeds = [
             record["text"]
@@ -122,6 +202,13 @@ def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | N
         if likeness >= best:
             best, found = likeness, one.global_id
     return found
+
+
+def _is_role(noun: str) -> bool:
+    """Tell whether a noun says what somebody does, rather than an age, a kin or an honour ("woman", "uncle", "Sir")."""
+    words = lexicon()
+    last = noun.rsplit(" ", 1)[-1]
+    return not (words.is_generic(last) or words.reciprocals(last) or last in words.group("callings"))
 
 
 def _disagree(referent: Referent, known: Known) -> bool:

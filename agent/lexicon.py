@@ -101,6 +101,12 @@ class Lexicon:
         label, _, lead = self._probe("nouns", word)
         return label == "person" and lead >= TITLE and word not in self.listed["names"] and is_in_dictionary(word)
 
+    def reciprocals(self, kin: str) -> frozenset[str]:
+        """Return what somebody is to their "sister", "father", "pupil" …: nothing for nouns that are no such tie."""
+        found = [other for one, other in self.words["kin"] if kin in one]
+        found += [one for one, other in self.words["kin"] if kin in other]
+        return frozenset(noun for members in found for noun in members)
+
     def is_generic(self, noun: str) -> bool:
         """Tell whether the noun can stand for almost anyone of its kind ("man", "animal")."""
         return any(noun in members for members in self.words["generic"].values())

@@ -14,7 +14,7 @@ from memreel.agent.lexicon import Gender, Lexicon, lexicon
 from memreel.agent.names import is_name, share_name
 from memreel.agent.phrases import ANIMATE
 from memreel.agent.reading import Candidates, ParsedEntity
-from memreel.agent.tagging import is_noun, singular
+from memreel.agent.tagging import is_in_dictionary, is_noun, singular
 from memreel.memory.records import BankState, CastMember, Entity, Kind
 
 GOOD_ENOUGH = 0.6
@@ -72,7 +72,9 @@ def is_identity(attr: str, words: Lexicon, kind: Kind) -> bool:
 
 def _noun_of(attr: str, words: Lexicon) -> str:
     parts = attr.lower().split()
-    while len(parts) > 1 and (parts[0] in words.listed["adjectives"] or words.colour(parts[:1])):
+    while len(parts) > 1 and (
+        parts[0] in words.listed["adjectives"] or words.colour(parts[:1]) or not is_in_dictionary(parts[0])
+    ):
         parts.pop(0)
     return " ".join(parts)
 
@@ -246,9 +248,17 @@ def contradict(entity: Profile, member: Profile) -> bool:
         return True
     if {words.noun_class(noun) for noun in entity.nouns}.isdisjoint({words.noun_class(noun) for noun in member.nouns}):
         return True
+    return contradict_looks(entity, member)
+
+
+def contradict_looks(entity: Profile, member: Profile) -> bool:
+    """Tell whether an entity has another colour of the same thing, or another age, than a cast member."""
+    words = lexicon()
     for place, look in entity.looks:
         theirs = member.look(place)
         mine, other = words.colour(look.split()), words.colour(theirs.split()) if theirs else None
         if mine and other and not _same_colour(mine, other) and mine != other:
+            return True
+        if place == "age" and theirs and words.is_young(look) != words.is_young(theirs):
             return True
     return False

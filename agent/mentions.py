@@ -236,6 +236,9 @@ class _Reader(Clauses):
             return "person"
         listed = self.words.listed["nouns"].get(phrase.name.lower()) or self.words.listed["nouns"].get(last.lower())
         acts = any(p.name == phrase.name and self.is_subject(p) for p in self.phrases)
+        follower = self.phrases[i + 1] if i + 1 < len(self.phrases) else None
+        if follower is not None and follower.head == "year" and self.between(phrase, follower) == [","]:
+            return "person"
         if listed in ("place", "furniture") or (listed in ("nature", "time") and not acts):
             return listed
         spoken_of = self.is_thought_of(phrase) or self.is_followed_by_possession(phrase)
