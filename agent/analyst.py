@@ -10,9 +10,9 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING
 
-from memreel.agent.discourse import Open, Referent, presence_of, read
-from memreel.agent.identity import decide
-from memreel.agent.known import Known, characters_of, genders_of, known_cast, names_of
+from memreel.agent.discourse import read
+from memreel.agent.identity import decide, guess
+from memreel.agent.known import Known, characters_of, genders_of, known_cast, names_of, nouns_of
 from memreel.agent.lexicon import Gender, lexicon
 from memreel.agent.matching import assign
 from memreel.agent.reading import (
@@ -26,6 +26,7 @@ from memreel.agent.reading import (
     Presence,
     Reading,
 )
+from memreel.agent.referents import Open, Referent, presence_of
 from memreel.memory.records import BankState, Entity, Kind
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ class Analyst:
         """Read a prompt's entities."""
         notes = _unread(prompt)
         cast = known_cast(bank)
-        discourse = read(prompt, names_of(bank), genders_of(cast), characters_of(cast))
+        discourse = read(prompt, names_of(bank), genders_of(cast), characters_of(cast), nouns_of(cast))
         resolved: dict[int, int] = {}
         entities: list[tuple[int, ParsedEntity]] = []
+        alone: list[Referent] = []
         # Names first: they are sure, and whoever is named is nobody else's "the pilot".
         for referent in sorted(discourse.referents, key=lambda r: (r.weak, not r.name, r.position)):
             group = _group(referent, cast, set(resolved.values()))
@@ -57,11 +59,20 @@ class Analyst:
                 )
             if group:
                 continue
-            same = decide(referent, cast, set(resolved.values()), bank, _owner(referent, resolved, cast))
-            if referent.weak and same is None:
-                continue
+            alone.append(referent)
+            owner = resolved.get(id(referent.owner))
+            same = decide(referent, cast, {*resolved.values()} | ({owner} - {None}))
             if same is not None:
                 resolved[id(referent)] = same
+        for referent in alone:
+            if id(referent) not in resolved:
+                same = guess(referent, cast, {*resolved.values()}, bank, _owner(referent, resolved, cast))
+                if same is not None:
+                    resolved[id(referent)] = same
+        for referent in alone:
+            same = resolved.get(id(referent))
+            if referent.weak and same is None:
+                continue
             new = referent.newcomer or (same is None and referent.first != "definite")
             parsed = _parsed(referent.entity, referent.kind, referent.attrs, same, new, referent.presence)
             entities.append((referent.position, parsed))

@@ -14,7 +14,7 @@ from memreel.agent.phrases import ANIMATE, Phrase
 from memreel.agent.tagging import Token, singular
 
 if TYPE_CHECKING:
-    from memreel.agent.mentions import Mention
+    from memreel.agent.mention import Mention
 
 MARKS = frozenset([",", "(", "-", "–", "—"])
 NAMING = frozenset(["named", "called", "nicknamed", "dubbed", "known as", "who is called", "by the name of"])
@@ -58,6 +58,7 @@ def _belong(member: Mention, group: Mention) -> None:
         singular(noun) for noun in group.descriptions if singular(noun) not in member.descriptions
     )
     member.attrs.extend(attr for attr in group.attrs if attr not in member.attrs)
+    member.pronoun, member.owner = member.pronoun or group.pronoun, member.owner or group.owner
     member.gender, member.kind_of = member.gender or group.gender, group.kind_of
 
 

@@ -22,6 +22,10 @@ class Clauses:
         self.tokens: Sequence[Token] = tag(text, known_names)
         self.phrases = phrases(self.tokens, self.words)
 
+    def clause_of(self, phrase: Phrase) -> int:
+        """Return how many conjunctions and marks stand in front of a phrase: clauses apart have different numbers."""
+        return sum(token.tag in ("CJC", "CJS") or token.text in ",;:.!?" for token in self.tokens[: phrase.start])
+
     def is_followed_by_possession(self, phrase: Phrase) -> bool:
         """Tell whether a phrase is followed by "'s"."""
         return phrase.end < len(self.tokens) and self.tokens[phrase.end].tag == "POS"

@@ -7,15 +7,14 @@ knows the cast. Nothing here knows of global IDs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from functools import lru_cache
-from typing import Literal
 
 from memreel.agent.lexicon import Gender, lexicon
-from memreel.agent.mentions import Mention, mentions_and_place
+from memreel.agent.mention import Mention
+from memreel.agent.mentions import mentions_and_place
 from memreel.agent.names import share_name
-from memreel.agent.reading import Presence
+from memreel.agent.referents import Discourse, Open, Referent
 from memreel.memory.records import Kind
 
 SINGULAR: dict[str, Gender] = {
@@ -29,108 +28,13 @@ SINGULAR: dict[str, Gender] = {
 PLURAL = ("they", "them")
 
 
-@dataclass
-class Referent:
-    """One character or object of a prompt.
-
-    ``descriptions`` are compounds ("food critic"), the first being what it is called; ``adjectives`` what is said of it
-    directly ("young", "red"), ``features`` what it has or wears ("red hair"). ``first`` is the form of its first
-    mention; ``last`` the position of its last one. ``owner`` is whose brother or hat it is, where that is told.
-    """
-
-    kind: Kind
-    kind_of: str
-    name: str = ""
-    surface: str = ""
-    descriptions: list[str] = field(default_factory=list)
-    adjectives: list[str] = field(default_factory=list)
-    features: list[str] = field(default_factory=list)
-    gender: Gender | None = None
-    plural: bool = False
-    number: int | None = None
-    first: Literal["name", "definite", "indefinite"] = "indefinite"
-    newcomer: bool = False
-    other: bool = False
-    earliest: bool = False
-    arriving: bool = False
-    weak: bool = False
-    possessed: bool = False
-    owner: Referent | Open | None = None
-    called_out: bool = False
-    position: int = 0
-    last: int = 0
-    sentence: int = 0
-    subject: bool = False
-    seen: list[str] = field(default_factory=list)
-
-    @property
-    def presence(self) -> Presence:
-        """Whether it is there, comes, goes, or is only spoken of."""
-        return presence_of(self.seen)
-
-    @property
-    def entity(self) -> str:
-        """The surface form for the records: the name, else the noun phrase without article and adjectives."""
-        if self.plural and self.surface and not self.name:
-            return self.surface
-        return self.name or (self.descriptions[0] if self.descriptions else self.kind_of)
-
-    @property
-    def attrs(self) -> list[str]:
-        """The visual attributes as short phrases.
-
-        Of somebody with a name (or a second description), what they are is one of them: "young woman", "dog".
-        """
-        spare = self.descriptions if self.name else self.descriptions[1:]
-        if spare and self.kind_of == "person":
-            said = [" ".join([*self.adjectives, spare[-1]]), *spare[:-1]]
-        else:
-            said = [*spare, *self.adjectives]
-        return [*said, *(feature for feature in self.features if feature not in said)]
-
-
-@dataclass
-class Open:
-    """A pronoun or plural that nothing in the prompt explains; ``number`` is how many it stands for.
-
-    ``name``: what the prompt says that they are called.
-
-    ``perhaps``: the one person in the prompt for whom a "they" may stand if nobody knows more.
-    """
-
-    position: int
-    pronoun: str
-    gender: Gender | None
-    number: int
-    attrs: list[str] = field(default_factory=list)
-    perhaps: Referent | None = None
-    name: str = ""
-    seen: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Discourse:
-    """What a prompt speaks of, in order of first mention."""
-
-    referents: list[Referent]
-    open: list[Open]
-    place: str = ""
-
-
-def presence_of(seen: Sequence[str]) -> Presence:
-    """Sum up how somebody's mentions say that they are there ("" for nothing special)."""
-    for move in reversed(seen):
-        if move in ("enters", "leaves"):
-            return "enters" if move == "enters" else "leaves"
-    return "mentioned" if seen and all(how == "mentioned" for how in seen) else "present"
-
-
 @lru_cache(maxsize=256)
 def read(
     text: str,
     known_names: frozenset[str] = frozenset(),
     genders: frozenset[tuple[str, Gender]] = frozenset(),
     characters: frozenset[str] = frozenset(),
+    nouns: frozenset[tuple[str, str]] = frozenset(),
 ) -> Discourse:
     """Return the referents and open references of a text. The result is shared: treat it as frozen.
 
@@ -139,9 +43,10 @@ def read(
         known_names: the names of the cast.
         genders: names and nouns of the cast that stand for one gender only, with it.
         characters: nouns that stand for characters in this story.
+        nouns: (name, noun) of what somebody in the cast is, and nobody else.
     """
     told, place = mentions_and_place(text, known_names, characters)
-    discourse = _Story(dict(genders)).tell(told)
+    discourse = _Story(dict(genders), nouns).tell(told)
     discourse.place = place
     return discourse
 
@@ -149,9 +54,10 @@ def read(
 class _Story:
     """Joins mentions one after the other."""
 
-    def __init__(self, genders: dict[str, Gender]) -> None:
+    def __init__(self, genders: dict[str, Gender], nouns: Collection[tuple[str, str]]) -> None:
         self.words = lexicon()
         self.genders = genders
+        self.nouns = nouns
         self.referents: list[Referent] = []
         self.open: list[Open] = []
         self.of: dict[int, Referent | Open] = {}
@@ -199,11 +105,17 @@ class _Story:
                 position=mention.position,
             )
             self.referents.append(found)
+            if found.name:
+                found.known_as = frozenset(noun for name, noun in self.nouns if share_name(found.name, name))
+                kinds = {self.words.noun_class(noun) for noun in found.known_as}
+                if found.kind_of == "person" and kinds and kinds <= {"animal", "being"}:
+                    found.kind_of = kinds.pop()
         found.weak = found.weak and mention.weak
         called = [name for name in (mention.name, *mention.descriptions) if name in self.genders]
         told = self.genders[called[0]] if called and found.first != "indefinite" and not mention.plural else None
         found.gender = found.gender or mention.gender or told
         found.last, found.sentence, found.subject = mention.position, mention.sentence, mention.subject
+        found.clause = mention.clause
         if mention.name and (not found.name or len(mention.name) > len(found.name)):
             found.name = mention.name
         for description in mention.descriptions:
@@ -249,7 +161,10 @@ class _Story:
         for referent in possible:
             if any(_covers(own, called) or _covers(called, own) for own in referent.descriptions):
                 return referent
-        if mention.attrs or not self.words.is_generic(called):
+        if not self.words.is_generic(called):
+            told = [r for r in possible if r.clause != mention.clause and self._is_known_as(r, called)]
+            return told[0] if told else None
+        if mention.attrs:
             return None
         for referent in possible:
             gender = referent.gender or self._guess(referent)
@@ -257,6 +172,14 @@ class _Story:
             if referent.kind_of == mention.kind_of and referent.sentence != mention.sentence and fits:
                 return referent
         return None
+
+    def _is_known_as(self, referent: Referent, called: str) -> bool:
+        """Tell whether earlier prompts call a referent so, or by a word for the same: "the dog", a terrier."""
+        families = [family for family in self.words.words["same_thing"] if called in family]
+        return any(
+            _covers(noun, called) or any(noun.rsplit(" ", 1)[-1] in family for family in families)
+            for noun in referent.known_as
+        )
 
     def _is_another_colour(self, attrs: list[str], referent: Referent) -> bool:
         """Tell whether attributes give another colour for the same thing than the referent has."""

@@ -6,11 +6,11 @@ whom only a name and deeds were told, and a new name somebody who had none. Pron
 
 from __future__ import annotations
 
-from memreel.agent.discourse import Referent
 from memreel.agent.known import Known
 from memreel.agent.lexicon import lexicon
 from memreel.agent.matching import GOOD_ENOUGH, Profile, contradict, contradict_looks, fit, profile
 from memreel.agent.names import is_short_for
+from memreel.agent.referents import Referent
 from memreel.memory.records import BankState
 
 AKIN = 0.5
@@ -27,10 +27,8 @@ def _profile(referent: Referent) -> Profile:
     return profile(referent.kind, [form for form in forms if form], attrs, referent.gender)
 
 
-def decide(
-    referent: Referent, cast: list[Known], taken: set[int], bank: BankState, owner: int | None = None
-) -> int | None:
-    """Return the cast member that a referent surely is, if there is one; ``owner`` is whose sister or hat it is.
+def decide(referent: Referent, cast: list[Known], taken: set[int]) -> int | None:
+    """Return the cast member that a referent surely is, if there is one.
 
     A name decides. So does a definite description that fits; an indefinite one ("a man") is somebody known only if it
     repeats a noun that is not just anybody's, and does not arrive just now.
@@ -39,7 +37,7 @@ def decide(
         return None
     mine = _profile(referent)
     scored = sorted(
-        ((fit(mine, known.profile), known.last, known) for known in cast if known.global_id not in {*taken, owner}),
+        ((fit(mine, known.profile), known.last, known) for known in cast if known.global_id not in taken),
         key=lambda item: (item[0], item[1]),
         reverse=True,
     )
@@ -57,19 +55,36 @@ def decide(
         others = [known for _, _, known in scored]
         found = _by_short_name(referent, others)
         return found if found is not None else _by_calling(referent, others)
-    if best < GOOD_ENOUGH and referent.kind == "object":
-        return _by_meaning(referent, [known for score, _, known in scored if score > -1.0 or not known.profile.names])
     if best < GOOD_ENOUGH:
-        others = [known for _, _, known in scored]
-        if referent.owner is not None:
-            return _by_kin(referent, others, next((known for known in cast if known.global_id == owner), None))
-        found = _by_elimination(referent, others)
-        if found is None:
-            found = _by_synonym(referent, others)
-        return found if found is not None else _by_role(referent, others, bank)
+        return None
     if referent.first == "indefinite" and not referent.weak and (best < 1.0 or _is_anybody(referent, known)):
         return None
     return known.global_id
+
+
+def guess(referent: Referent, cast: list[Known], taken: set[int], bank: BankState, owner: int | None) -> int | None:
+    """Return whom a description means that fits nobody by its words, if one of those left over is likely enough.
+
+    Args:
+        referent: one that `decide` could not place.
+        cast: everybody known.
+        taken: those whom the prompt surely speaks of elsewhere.
+        bank: whose prompts tell what everybody did.
+        owner: whose sister or hat it is.
+    """
+    left = [known for known in cast if known.global_id not in taken and known.global_id != owner]
+    if referent.newcomer or referent.name:
+        return None
+    if referent.kind == "object":
+        return _by_meaning(referent, left)
+    if referent.owner is not None:
+        return _by_kin(referent, left, next((known for known in cast if known.global_id == owner), None))
+    if any(fit(_profile(referent), known.profile) >= GOOD_ENOUGH for known in left):
+        return None
+    found = _by_elimination(referent, left)
+    if found is None:
+        found = _by_synonym(referent, left)
+    return found if found is not None else _by_role(referent, left, bank)
 
 
 def _by_elimination(referent: Referent, known: list[Known]) -> int | None:
@@ -185,13 +200,14 @@ def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | N
     if referent.entity.rsplit(" ", 1)[-1] in words.group("of_places"):
         return None
     latest = max((one.last[0] for one in known), default=0)
+    reciprocal = words.reciprocals(referent.entity) - {referent.entity}
     best, found = BEFITTING, None
     for one in known:
         if not one.profile.names or one.member["kind"] != "character" or _disagree(referent, one):
             continue
         if one.last[0] < latest - 2 or any(_is_role(noun) for noun in one.profile.nouns):
             continue
-        if contradict_looks(_profile(referent), one.profile):
+        if contradict_looks(_profile(referent), one.profile) or reciprocal & _lasts(one):
             continue
         deeds = [
             record["text"]

@@ -6,12 +6,14 @@ prompts. This module decides nothing about identity.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
-from memreel.agent.discourse import Referent, read
+from memreel.agent.discourse import read
 from memreel.agent.lexicon import Gender
 from memreel.agent.matching import Profile, profile_of
 from memreel.agent.names import is_name, share_name
+from memreel.agent.referents import Referent
 from memreel.memory.records import BankState, CastMember, Entity
 
 MEMORY_OF_PROMPTS = 8
@@ -77,6 +79,19 @@ def genders_of(cast: list[Known]) -> frozenset[tuple[str, Gender]]:
                 told.setdefault(called, set()).add(known.profile.gender)
     return frozenset(
         (called, gender) for called, genders in told.items() if len(genders) == 1 for gender in genders if gender
+    )
+
+
+def nouns_of(cast: list[Known]) -> frozenset[tuple[str, str]]:
+    """Return (name, noun) of what the named ones are and nobody else is: "Bart", "terrier"."""
+    characters = [known for known in cast if known.member["kind"] == "character"]
+    told = Counter(noun for known in characters for noun in {*known.profile.nouns})
+    return frozenset(
+        (name, noun)
+        for known in characters
+        for name in known.profile.names
+        for noun in known.profile.nouns
+        if told[noun] == 1
     )
 
 

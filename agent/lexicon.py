@@ -159,6 +159,13 @@ class Lexicon:
         """Tell whether an adjective of age says young."""
         return age.lower() in self.words["young"]
 
+    def age_of(self, nouns: Sequence[str]) -> str | None:
+        """Return the age that nouns imply ("old" for a grandmother, "young" for a girl), or none."""
+        lasts = {noun.rsplit(" ", 1)[-1] for noun in nouns}
+        if lasts & self.group("old_people"):
+            return "old"
+        return "young" if lasts & self.group("young_people") else None
+
     def colour(self, words: Sequence[str]) -> str | None:
         """Return the first colour among lower-case words, hyphened ones included."""
         table = self.listed["adjectives"]

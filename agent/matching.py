@@ -34,8 +34,9 @@ class Profile:
     gender: Gender | None
 
     def look(self, place: str) -> str | None:
-        """Return the latest look at a place ("upper": "blue sweater"; "": a colour of the whole)."""
-        return next((text for where, text in reversed(self.looks) if where == place), None)
+        """Return the latest look at a place ("upper": "blue sweater"; "": a colour of the whole); a noun may tell an age."""
+        told = next((text for where, text in reversed(self.looks) if where == place), None)
+        return told or (lexicon().age_of(self.nouns) if place == "age" else None)
 
 
 def profile(kind: Kind, entities: Iterable[str], attrs: Iterable[str], gender: Gender | None = None) -> Profile:

@@ -9,60 +9,17 @@ question, and who they were in earlier prompts the analyst's.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import Literal
 
 from memreel.agent import appositions
-from memreel.agent.clauses import Clauses
 from memreel.agent.descriptions import modifiers
-from memreel.agent.lexicon import Gender
+from memreel.agent.mention import Mention, Role
 from memreel.agent.phrases import ANIMATE, Phrase
+from memreel.agent.worn import Worn
 
-Role = Literal["character", "object", "pronoun", "feature"]
 PLACE_PREPOSITIONS = frozenset(
     ["in", "at", "into", "through", "across", "over", "from", "of", "inside", "outside", "around", "along"]
 )
 PAIRS = {"pair": 2, "couple": 2, "duo": 2, "trio": 3}
-
-
-@dataclass
-class Mention:
-    """One phrase that refers to somebody or something.
-
-    ``descriptions`` are the compounds it is called by ("food critic"), ``kind_of`` its noun class, ``attrs`` short
-    visual phrases. ``owner`` is the mention whose feature, thing or brother it is, or ``pronoun`` says it ("her"). ``newcomer``: the
-    text says it is another one; ``other``, ``first``: "the other man", "the first man"; ``arriving``: it enters now;
-    ``weak``: scenery unless already known; ``bound``: an object pronoun, never its clause's subject ("looks at her");
-    ``presence``: "enters", "leaves", or "mentioned" where it is only spoken of;
-    ``dummy``: an "it" that need not stand for anything ("it rains"); ``possessed``: somebody's ("Mia's brother");
-    ``called_out``: a name by which somebody is spoken to.
-    """
-
-    role: Role
-    position: int
-    sentence: int
-    name: str = ""
-    descriptions: list[str] = field(default_factory=list)
-    surface: str = ""
-    kind_of: str = ""
-    attrs: list[str] = field(default_factory=list)
-    gender: Gender | None = None
-    pronoun: str = ""
-    plural: bool = False
-    number: int | None = None
-    definite: bool = False
-    newcomer: bool = False
-    other: bool = False
-    first: bool = False
-    arriving: bool = False
-    weak: bool = False
-    subject: bool = False
-    bound: bool = False
-    dummy: bool = False
-    possessed: bool = False
-    called_out: bool = False
-    owner: Mention | None = None
-    presence: str = ""
 
 
 def mentions(text: str, known_names: Collection[str] = (), characters: Collection[str] = ()) -> list[Mention]:
@@ -84,14 +41,13 @@ def mentions_and_place(
     return reader.read(), reader.place()
 
 
-class _Reader(Clauses):
+class _Reader(Worn):
     """Reads one text; a class only because every step needs tokens, phrases and words."""
 
     def __init__(self, text: str, known_names: Collection[str], characters: Collection[str]) -> None:
         super().__init__(text, known_names)
         self.known = {word.lower() for name in known_names for word in name.split()}
         self.characters = characters
-        self.mentions: dict[int, Mention] = {}
 
     def read(self) -> list[Mention]:
         skipped: set[int] = set()
@@ -106,7 +62,7 @@ class _Reader(Clauses):
                 self.mentions[i] = mention
         for i in list(self.mentions):
             if self.mentions[i].role == "feature" and self.mentions[i].owner is None:
-                self._attach(i)
+                self.attach(i)
         appositions.join(self.mentions, self.phrases, self.tokens)
         return [self.mentions[i] for i in sorted(self.mentions)]
 
@@ -154,8 +110,8 @@ class _Reader(Clauses):
             return Mention(
                 "feature", i, phrase.sentence, "", [" ".join(nouns)], attrs=seen, gender=gender, owner=subject
             )
-        if kind_of in ("garment", "body") and (kind_of == "body" or self._is_worn(i)):
-            return self._feature(i, phrase)
+        if kind_of in ("garment", "body") and (kind_of == "body" or self.is_worn(i)):
+            return self.feature(i, phrase)
         role: Role
         if kind_of in ANIMATE:
             role = "character"
@@ -186,6 +142,7 @@ class _Reader(Clauses):
             pronoun=phrase.possessive,
             dummy=self.is_dummy(i, phrase.possessive),
             possessed=phrase.possessor is not None,
+            clause=self.clause_of(phrase),
             owner=self.mentions.get(phrase.possessor) if phrase.possessor is not None else None,
             called_out=bool(phrase.name) and self.is_called_out(i),
         )
@@ -319,79 +276,3 @@ class _Reader(Clauses):
             dummy = self.is_dummy(i, phrase.possessive)
             return Mention("pronoun", i, phrase.sentence, pronoun=phrase.possessive, dummy=dummy)
         return None
-
-    # Garments and features.
-
-    def _is_worn(self, i: int) -> bool:
-        phrase = self.phrases[i]
-        governor = self.list_governor(i)
-        lead = self.phrases[self.list_lead(i)]
-        if (
-            governor in self.words.group("wearing")
-            or governor in ("has", "had")
-            or lead.possessive
-            or phrase.possessive
-            or phrase.possessor is not None
-        ):
-            return True
-        if governor in ("with", "in"):
-            return self._owner(i) is not None
-        return False
-
-    def _feature(self, i: int, phrase: Phrase) -> Mention:
-        seen, nouns = modifiers(phrase, self.words)
-        noun = " ".join(nouns)
-        head = nouns[-1] if nouns else ""
-        place = self.words.covers.get(head) or self.words.covers.get(phrase.head)
-        shown = (
-            bool(seen)
-            or place in ("face", "sight", "head", "neck", "upper", "lower", "feet")
-            or head
-            in ("braids", "curls", "ponytail", "pigtails", "bun", "dreadlocks", "freckles", "tattoos", "tattoo", "scar")
-        )
-        attrs = [" ".join([*seen, noun])] if shown and (place or self.words.noun_class(noun) == "garment") else []
-        if phrase.possessive and not seen:
-            attrs = []  # "adjusts his hat" tells nothing of its look
-        dummy = self.is_dummy(i, phrase.possessive)
-        return Mention("feature", i, phrase.sentence, attrs=attrs, pronoun=phrase.possessive, dummy=dummy)
-
-    def _owner(self, i: int) -> int | None:
-        """Return the phrase that a worn phrase belongs to: the nearest character, or the subject after a comma."""
-        phrase = self.phrases[i]
-        if phrase.possessor is not None:
-            return phrase.possessor
-        first = self.list_lead(i)
-        lead = self.phrases[first]
-        if first == 0:
-            return None
-        previous = self.phrases[first - 1]
-        direct = self.between(previous, lead)
-        if lead.governor == "with" and len(direct) == 1 and not self._can_own(first - 1):
-            return None  # "a table with a cloth"
-        candidates = [
-            k for k in range(first - 1, -1, -1) if self.phrases[k].sentence == phrase.sentence and self._can_own(k)
-        ]
-        if not candidates:
-            return None
-        feature = self.mentions.get(first - 1)
-        if feature is not None and feature.role == "feature":
-            return self._owner(first - 1)  # "with silver hair, wearing a red hat"
-        if "," in direct and "who" not in direct and "whose" not in direct:
-            return candidates[-1]
-        return candidates[0]
-
-    def _can_own(self, i: int) -> bool:
-        phrase = self.phrases[i]
-        mention = self.mentions.get(i)
-        return bool(phrase.pronoun and phrase.pronoun != "it") or (mention is not None and mention.role == "character")
-
-    def _attach(self, i: int) -> None:
-        mention = self.mentions[i]
-        if mention.pronoun:
-            return  # "his palm": the pronoun says whose
-        owner = self._owner(i)
-        if owner is not None and owner in self.mentions:
-            mention.owner = self.mentions[owner]
-            if mention.owner.role != "pronoun":
-                mention.owner.attrs.extend(attr for attr in mention.attrs if attr not in mention.owner.attrs)
-                mention.attrs = []

@@ -208,15 +208,18 @@ def _is_verb_of(nouns: Sequence[Token], rest: Sequence[Token], phrase: Phrase, l
     if len(rest) < 2 or rest[0].tag not in ("NN1", "NN2") or not might_be_verb(rest[0].lower):
         return False
     following, behind = rest[:2]
-    goes_on = behind.tag.startswith(("AT0", "DPS", "PR", "PN", "AV", "CJ", "DT0", "TO0")) or behind.text in ",."
+    goes_on = (
+        behind.lower == "home"
+        or behind.tag.startswith(("AT0", "DPS", "PR", "PN", "AV", "CJ", "DT0", "TO0"))
+        or behind.text in ",."
+    )
     name = nouns[-1].tag == "NP0" and not phrase.determiners and not phrase.modifiers
     if following.tag == "NN2":
         if name:
             return goes_on and phrase.governor_tag != "PRP"
         actor = lexicon.noun_class(" ".join(token.lower for token in nouns)) in ANIMATE
-        return (
-            actor and behind.lower == "and" and len(rest) > 2 and rest[2].tag == "VVZ"
-        )  # "a whale surfaces and looks"
+        joined = behind.lower == "and" and len(rest) > 2 and rest[2].tag == "VVZ"  # "a whale surfaces and looks"
+        return actor and (joined or behind.tag in ("NP0", "AT0", "DPS", "PNP"))  # "the sherpa ties Tom to …"
     of_several = phrase.governor == "and" or phrase.governor in ("let", "lets", "makes", "helps", "sees", "watches")
     return name and of_several and goes_on
 
