@@ -40,6 +40,8 @@ def join(mentions: dict[int, Mention], phrases: Sequence[Phrase], tokens: Sequen
         left, second = order[at - 1], mentions[right]
         if at > 1 and phrases[right].possessor == left and text.is_kin_of(order[at - 2], right):
             left = order[at - 2]
+        elif (late := text.is_late(order[:at], right)) is not None:
+            left = late
         first = joined.get(left) or mentions[left]
         if first.sentence != second.sentence or (left == order[at - 1] and not text.only_features_between(left, right)):
             continue
@@ -100,6 +102,22 @@ class _Text:
             names.append(k)
             last = self.phrases[k]
         return names if len(names) == (self.mentions[group].number or max(2, len(names))) else []
+
+    def is_late(self, before: Sequence[int], right: int) -> int | None:
+        """Return whom a phrase that ends a sentence says more of: "She drags in Ben by the sleeve, a boy with …"."""
+        phrase, second = self.phrases[right], self.mentions[right]
+        said = second.role == "character" and not second.name and not second.subject and not second.newcomer
+        if not said or phrase.governor != "," or not {"a", "an"} & {*phrase.determiners} or self._is_list(right):
+            return None
+        for left in reversed(before):
+            first = self.mentions.get(left)
+            if first is None or first.sentence != second.sentence:
+                return None
+            if first.role == "character" and self._between(self.phrases[left], phrase) == [","]:
+                return None
+            if first.role == "character" and first.name and first.kind_of == second.kind_of:
+                return left if None in (first.gender, second.gender) or first.gender == second.gender else None
+        return None
 
     def is_kin_of(self, left: int, right: int) -> bool:
         """Tell whether a name is said to be somebody's: "Greta, Olaf's wife, …"."""

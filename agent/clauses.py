@@ -97,6 +97,12 @@ class Clauses:
                 return True
         return phrase.governor == "" or phrase.start == 0
 
+    def is_described(self, phrase: Phrase) -> bool:
+        """Tell whether a phrase begins a sentence that says what it has or wears: "The waiter has a mustache."."""
+        begins = phrase.start == 0 or self.tokens[phrase.start - 1].sentence != phrase.sentence
+        verb = self.tokens[phrase.end] if phrase.end < len(self.tokens) else None
+        return begins and verb is not None and verb.lower in ("has", "wears", "is", "had", "wore", "was")
+
     def lemma_before(self, phrase: Phrase) -> str:
         """Return the lemma of the verb in front, past its particle: "picks up the …"."""
         k = phrase.start - 1
@@ -155,7 +161,9 @@ class Clauses:
             for token in self.tokens[phrase.end : phrase.end + 12]
             if token.sentence == phrase.sentence and token.is_verb
         ][:1]
-        before = self.tokens[phrase.start - 1].lemma if phrase.start and not phrase.is_definite else ""
+        if phrase.is_definite:  # who finds or is found was there
+            return any(verb in self.words.group("entering") for verb in near)
+        before = self.tokens[phrase.start - 1].lemma if phrase.start else ""
         return any(verb in self.words.group("arriving") for verb in [*near, before])
 
     def presence(self, phrase: Phrase, subject: bool) -> str:

@@ -46,7 +46,7 @@ def read(
         nouns: (name, noun) of what somebody in the cast is, and nobody else.
     """
     told, place = mentions_and_place(text, known_names, characters)
-    discourse = _Story(dict(genders), nouns).tell(told)
+    discourse = _Story(dict(genders), nouns, characters).tell(told)
     discourse.place = place
     return discourse
 
@@ -54,10 +54,11 @@ def read(
 class _Story:
     """Joins mentions one after the other."""
 
-    def __init__(self, genders: dict[str, Gender], nouns: Collection[tuple[str, str]]) -> None:
+    def __init__(self, genders: dict[str, Gender], nouns: Collection[tuple[str, str]], called: Collection[str]) -> None:
         self.words = lexicon()
         self.genders = genders
         self.nouns = nouns
+        self.called = called
         self.referents: list[Referent] = []
         self.open: list[Open] = []
         self.of: dict[int, Referent | Open] = {}
@@ -163,6 +164,9 @@ class _Story:
                 return referent
         if not self.words.is_generic(called):
             told = [r for r in possible if r.clause != mention.clause and self._is_known_as(r, called)]
+            if not told and mention.described and called not in self.called:
+                told = [r for r in possible if r.name and r.sentence != mention.sentence and not r.descriptions]
+                told = told if len(told) == 1 and told[0].kind_of == mention.kind_of else []
             return told[0] if told else None
         if mention.attrs:
             return None
@@ -214,7 +218,7 @@ class _Story:
             target = self.of.get(mention.owner.position)
         elif mention.pronoun:
             owner = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
-            owner.dummy = mention.dummy
+            owner.dummy, owner.human = mention.dummy, mention.human
             target = self._pronoun(owner)
         if isinstance(target, Referent):
             self._describe(target, mention.attrs)
@@ -245,6 +249,8 @@ class _Story:
                 target = self._open(mention, None, 1)
         if isinstance(target, Referent):
             target.last = mention.position
+            if mention.subject:
+                target.subject, target.sentence = True, mention.sentence
             self._describe(target, mention.attrs)
         elif isinstance(target, Open) and target.number == 1:
             target.attrs.extend(attr for attr in mention.attrs if attr not in target.attrs)
@@ -259,8 +265,11 @@ class _Story:
             if waiting.gender == gender and waiting.number == 1:
                 return waiting
         people = [r for r in self.referents if r.kind == "character" and not r.plural and not r.weak]
+        if mention.human:  # "a cat darts between her ankles"
+            people = [r for r in people if r.kind_of != "animal" or r.name]
         if mention.bound:
             actors = [r for r in people if r.subject and r.sentence == mention.sentence]
+            actors.sort(key=lambda actor: actor.last)
             people = [r for r in people if r not in actors[-1:]]
         sure = [r for r in people if r.gender == gender]
         if not sure:

@@ -19,6 +19,8 @@ SYNONYMS = 0.7
 """The same of two words for what somebody is ("the surgeon", "a doctor"); "nurse" and "doctor" have 0.66."""
 BEFITTING = 0.2
 """Likeness of a role and a prompt from which the role can be that of somebody named there ("the pilot": a biplane)."""
+BEFITTING_ONLY = 0.1
+"""The same where nobody else can be meant."""
 
 
 def _profile(referent: Referent) -> Profile:
@@ -101,6 +103,7 @@ def _by_elimination(referent: Referent, known: list[Known]) -> int | None:
         and one.profile.nouns
         and all(lexicon().is_generic(noun) and lexicon().noun_class(noun) == "person" for noun in one.profile.nouns)
         and fit(_profile(referent), one.profile) > 0
+        and not (lexicon().age_of(one.profile.nouns) == "young" and _is_role(referent.entity))
     ]
     return people[0].global_id if len(people) == 1 else None
 
@@ -201,7 +204,7 @@ def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | N
         return None
     latest = max((one.last[0] for one in known), default=0)
     reciprocal = words.reciprocals(referent.entity) - {referent.entity}
-    best, found = BEFITTING, None
+    possible: list[tuple[float, int]] = []
     for one in known:
         if not one.profile.names or one.member["kind"] != "character" or _disagree(referent, one):
             continue
@@ -214,10 +217,9 @@ def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | N
             for record in bank["prompts"].values()
             if any(entity["global_id"] == one.global_id for entity in record["entities"])
         ]
-        likeness = max((words.befits(referent.entity, deed) for deed in deeds), default=0.0)
-        if likeness >= best:
-            best, found = likeness, one.global_id
-    return found
+        possible.append((max((words.befits(referent.entity, deed) for deed in deeds), default=0.0), one.global_id))
+    likeness, found = max(possible, default=(0.0, None))
+    return found if likeness >= (BEFITTING if len(possible) > 1 else BEFITTING_ONLY) else None
 
 
 def _is_role(noun: str) -> bool:

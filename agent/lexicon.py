@@ -135,10 +135,21 @@ class Lexicon:
         for ending in ("woman", "man", "girl", "boy"):
             if last.endswith(ending):
                 return "person"
+        if tail := self._closed_compound(last):
+            return table[tail]
         if last.endswith(ABSTRACT_ENDINGS):
             return "abstract"
         label, _, lead = self._probe("nouns", last)
         return label if lead >= LEAD else "unsure"
+
+    def _closed_compound(self, noun: str) -> str:
+        """Return the listed noun that a compound written as one word ends in: "shop" of "barbershop"."""
+        from memreel.agent.tagging import is_in_dictionary
+
+        for cut in range(3, len(noun) - 3):
+            if noun[cut:] in self.listed["nouns"] and is_in_dictionary(noun[:cut]):
+                return noun[cut:]
+        return ""
 
     def adjective_class(self, adjective: str) -> str:
         """Return colour, size, age, look (seen) or unseen."""

@@ -34,7 +34,7 @@ class Profile:
     gender: Gender | None
 
     def look(self, place: str) -> str | None:
-        """Return the latest look at a place ("upper": "blue sweater"; "": a colour of the whole); a noun may tell an age."""
+        """Return the latest look at a place ("upper": "blue sweater"; "": a colour of all); a noun may tell an age."""
         told = next((text for where, text in reversed(self.looks) if where == place), None)
         return told or (lexicon().age_of(self.nouns) if place == "age" else None)
 
@@ -68,7 +68,8 @@ def is_identity(attr: str, words: Lexicon, kind: Kind) -> bool:
     if words.noun_class(last) in ANIMATE and (" " in attr or words.is_listed(last)):
         return True  # and whatever other noun a character is said to be: "acrobat"
     alone = " " not in attr and kind == "character" and is_noun(last)
-    return alone and words.noun_class(last) not in ("garment", "body", "substance")
+    known = is_in_dictionary(last) or words.noun_class(last) in ANIMATE
+    return alone and known and words.noun_class(last) not in ("garment", "body", "substance")
 
 
 def _noun_of(attr: str, words: Lexicon) -> str:
@@ -143,7 +144,7 @@ def _noun_fit(entity: Profile, member: Profile, words: Lexicon) -> float:
         for theirs in member.nouns:
             best = max(best, _alike(mine, theirs, words))
         if not member.nouns and member.names and words.is_generic(mine) and words.noun_class(mine) == "person":
-            best = max(best, 0.6)
+            best = max(best, 0.65 if words.age_of([mine]) else 0.6)  # "the boy" is no priest, if somebody else is left
     if entity.names and not member.names:
         best -= 0.3  # somebody described earlier gets a name: only with agreeing looks
     return best

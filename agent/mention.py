@@ -21,7 +21,8 @@ class Mention:
     ``weak``: scenery unless already known; ``bound``: an object pronoun, never its clause's subject ("looks at her");
     ``presence``: "enters", "leaves", or "mentioned" where it is only spoken of;
     ``dummy``: an "it" that need not stand for anything ("it rains"); ``possessed``: somebody's ("Mia's brother");
-    ``called_out``: a name by which somebody is spoken to.
+    ``called_out``: a name by which somebody is spoken to; ``described``: its sentence says how it looks;
+    ``human``: a feature that no animal has.
     """
 
     role: Role
@@ -48,5 +49,7 @@ class Mention:
     possessed: bool = False
     called_out: bool = False
     clause: int = 0
+    described: bool = False
+    human: bool = False
     owner: Mention | None = None
     presence: str = ""

@@ -98,6 +98,10 @@ class _Reader(Worn):
             phrase.governor == "of" or phrase.governor_tag.startswith("VB")
         ):
             return None  # "the sky is a deep orange"
+        if phrase.governor == "like" and phrase.governor_tag == "PRP" and {"a", "an"} & {*phrase.determiners}:
+            return None  # "falls like a tree"
+        if phrase.governor == "as" and self.tokens[phrase.start - 2].tag == "AJ0" and not self.is_subject(phrase):
+            return None  # "pink as a shrimp"
         if self.is_predicate(i):
             return None  # "the portrait is still the centerpiece"
         if pronoun := self.is_naming(i):
@@ -143,6 +147,7 @@ class _Reader(Worn):
             dummy=self.is_dummy(i, phrase.possessive),
             possessed=phrase.possessor is not None,
             clause=self.clause_of(phrase),
+            described=self.is_described(phrase),
             owner=self.mentions.get(phrase.possessor) if phrase.possessor is not None else None,
             called_out=bool(phrase.name) and self.is_called_out(i),
         )
@@ -196,6 +201,8 @@ class _Reader(Worn):
         follower = self.phrases[i + 1] if i + 1 < len(self.phrases) else None
         if follower is not None and follower.head == "year" and self.between(phrase, follower) == [","]:
             return "person"
+        if "the" in phrase.determiners and not acts and last.lower() not in self.known:
+            return "place"  # "the whole Earth"
         if listed in ("place", "furniture") or (listed in ("nature", "time") and not acts):
             return listed
         spoken_of = self.is_thought_of(phrase) or self.is_followed_by_possession(phrase)

@@ -234,7 +234,9 @@ def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbl
     if verbless and behind and following.tag != "NP0" and may_be_verb(following.lower):
         return True
     if following.tag == "NP0" and last.tag != "NP0":
-        return last.tag == "NN2" or lexicon.noun_class(last.lower) in SCENERY  # "In the hallway Tom waits"
+        kind = lexicon.noun_class(last.lower)
+        there = phrase.governor_tag == "PRP" and phrase.determiners and kind not in ANIMATE
+        return last.tag == "NN2" or kind in SCENERY or bool(there)  # "In the hallway Tom waits"
     if last.tag == "NP0":
         return following.tag == "NN2" and may_be_verb(following.lower)
     if last.tag == "NN2":

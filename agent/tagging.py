@@ -105,6 +105,14 @@ def is_in_dictionary(word: str) -> bool:
 
 
 @lru_cache(maxsize=8192)
+def is_word(word: str) -> bool:
+    """Tell whether the tagger has learnt a lower-case word as anything but a name."""
+    if len(word) > LONGEST_WORD or not _LATIN.match(word):
+        return True
+    return any(mark != "NP0" and likely > DICTIONARY for mark, likely in _tagger().tag_word(word))
+
+
+@lru_cache(maxsize=8192)
 def is_noun(word: str) -> bool:
     """Tell whether a lower-case word is a noun before it is anything else."""
     if len(word) > LONGEST_WORD or not _LATIN.match(word):
@@ -307,10 +315,18 @@ def _is_name(i: int, mark: str, tagged: list[tuple[str, str, str]]) -> bool:
 
 
 def _is_part_of_name(word: str, tagged: list[tuple[str, str, str]]) -> bool:
-    """Tell whether a sentence begins with a title or an unknown word and a name: "Brother Benedict", "Baba Yaga"."""
+    """Tell whether a sentence begins with a title or an unknown word and a name ("Brother Benedict"), or "Tico"."""
+    if len(tagged) > 2 and tagged[1][0] == "," and str(tagged[2][0]).lower() == "who":
+        return True  # "Ole, who was sweeping, …"
     if len(tagged) < 2 or tagged[1][2] != "NP0" or not str(tagged[1][0])[:1].isupper():
-        return False
+        return not is_word(word) and (_stands_alone(tagged) or _is_verb_of_first(tagged))
     return word in lexicon().words["titles"] or (tagged[0][2] == "NN1" and not is_in_dictionary(word))
+
+
+def _is_verb_of_first(tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether the second word is a verb that was taken for a plural: "Tico poles a canoe"."""
+    after = tagged[2][2] if len(tagged) > 2 else ""
+    return tagged[1][2] == "NN2" and might_be_verb(tagged[1][0]) and after.startswith(("AT0", "DPS", "PR", "PN"))
 
 
 def _is_introduced(tagged: list[tuple[str, str, str]]) -> bool:

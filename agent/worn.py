@@ -54,7 +54,8 @@ class Worn(Clauses):
         if phrase.possessive and not seen:
             attrs = []  # "adjusts his hat" tells nothing of its look
         dummy = self.is_dummy(i, phrase.possessive)
-        return Mention("feature", i, phrase.sentence, attrs=attrs, pronoun=phrase.possessive, dummy=dummy)
+        human = head in self.words.group("human_parts") or self.words.noun_class(noun) == "garment"
+        return Mention("feature", i, phrase.sentence, attrs=attrs, pronoun=phrase.possessive, dummy=dummy, human=human)
 
     def _owner(self, i: int) -> int | None:
         """Return the phrase that a worn phrase belongs to: the nearest character, or the subject after a comma."""
