@@ -137,7 +137,11 @@ class Clauses:
     def says_what_it_is(self, i: int) -> bool:
         """Tell whether a phrase is what a pronoun is said to be: "She is a tall woman"."""
         phrase = self.phrases[i]
-        if i == 0 or not self.phrases[i - 1].pronoun or not {"a", "an"} & {*phrase.determiners}:
+        if i == 0 or not self.phrases[i - 1].pronoun:
+            return False
+        if phrase.plural and self.between(self.phrases[i - 1], phrase) in (["are"], ["were"]):
+            return not phrase.is_definite
+        if not {"a", "an"} & {*phrase.determiners}:
             return False
         return self.between(self.phrases[i - 1], phrase) in (["is"], ["was"], ["'s"])
 

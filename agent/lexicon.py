@@ -29,6 +29,10 @@ RIDGE = 0.3
 LONGEST_WORD = 40
 LEAD = 0.08
 """By how much a noun's class must lead those of another role; what is less clear is better no entity at all."""
+PERSON = 0.2
+"""The same for people, whose place in the space is wide: "career", "descent" lie near it."""
+SURE = 0.5
+"""The same where the word's parts need not be looked at: "barbershop" is a shop."""
 TITLE = 0.5
 """The same for a word before a name, where first names look like people: "Inspector Lavoie", "Zadie Okonjo"."""
 ROLES = {
@@ -135,11 +139,13 @@ class Lexicon:
         for ending in ("woman", "man", "girl", "boy"):
             if last.endswith(ending):
                 return "person"
-        if tail := self._closed_compound(last):
-            return table[tail]
         if last.endswith(ABSTRACT_ENDINGS):
             return "abstract"
         label, _, lead = self._probe("nouns", last)
+        if lead < SURE and (tail := self._closed_compound(last)):
+            return table[tail]
+        if label == "person" and lead < PERSON:
+            return "unsure"
         return label if lead >= LEAD else "unsure"
 
     def _closed_compound(self, noun: str) -> str:
@@ -147,7 +153,7 @@ class Lexicon:
         from memreel.agent.tagging import is_in_dictionary
 
         for cut in range(3, len(noun) - 3):
-            if noun[cut:] in self.listed["nouns"] and is_in_dictionary(noun[:cut]):
+            if noun[cut:] in self.listed["nouns"] and noun[cut - 1] != "s" and is_in_dictionary(noun[:cut]):
                 return noun[cut:]
         return ""
 

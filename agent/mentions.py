@@ -98,7 +98,9 @@ class _Reader(Worn):
             phrase.governor == "of" or phrase.governor_tag.startswith("VB")
         ):
             return None  # "the sky is a deep orange"
-        if phrase.governor == "like" and phrase.governor_tag == "PRP" and {"a", "an"} & {*phrase.determiners}:
+        if self.words.colour([phrase.head]) or self._is_piece(phrase):
+            return self._possessive_only(i, phrase)  # "its skin a brilliant red", "slides his queen"
+        if phrase.governor == "like" and phrase.governor_tag != "VVB" and {"a", "an"} & {*phrase.determiners}:
             return None  # "falls like a tree"
         if phrase.governor == "as" and self.tokens[phrase.start - 2].tag == "AJ0" and not self.is_subject(phrase):
             return None  # "pink as a shrimp"
@@ -163,6 +165,12 @@ class _Reader(Worn):
         """Return what can be seen of a person: "ginger" is said of the hair."""
         hair = self.words.group("hair_colours")
         return [f"{attr} hair" if attr in hair else attr for attr in modifiers(phrase, self.words)[0]]
+
+    def _is_piece(self, phrase: Phrase) -> bool:
+        """Tell whether a noun is a piece of the game that the text speaks of, unless the story has such a character."""
+        pieces = self.words.words["pieces"]
+        played = {piece for token in self.tokens for piece in pieces.get(token.lower, ())}
+        return phrase.head in played and len(phrase.nouns) == 1 and phrase.head not in self.characters
 
     def _kind_of(self, i: int, phrase: Phrase, skipped: set[int]) -> str:
         """Return the noun class of a phrase, looking through "a pair of …" and past places' names."""

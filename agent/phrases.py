@@ -20,6 +20,7 @@ PARTICIPLES = ("VVN", "VVD", "VVG")
 NUMBERS = {"both": 2, "two": 2, "three": 3, "four": 4, "five": 5}
 ANIMATE = ("person", "animal", "being")
 SCENERY = ("place", "furniture", "nature", "time", "sensory", "substance")
+CAUSING = ("let", "lets", "make", "makes", "help", "helps", "see", "sees", "watch", "watches", "hear", "hears")
 THINGS = ("portable", "vehicle", "garment", "furniture", "place")
 
 
@@ -114,7 +115,7 @@ def _read(tokens: Sequence[Token], start: int, verbless: bool, lexicon: Lexicon)
         return _without_noun(tokens, phrase, i)
     while i < len(tokens) and tokens[i].is_noun and tokens[i].sentence == first.sentence:
         if i > nouns_from and (
-            _is_verb_of(tokens[nouns_from:i], tokens[i : i + 3], phrase, lexicon)
+            _is_verb_of(tokens[nouns_from:i], tokens[i : i + 3], phrase, lexicon, _lacks_verb(tokens, start))
             or _ends_before(tokens[nouns_from:i], tokens[i], phrase, verbless, lexicon)
         ):
             phrase.acts = tokens[i].tag != "NP0"
@@ -203,7 +204,15 @@ def _noun_follows(tokens: Sequence[Token], i: int) -> bool:
     return False
 
 
-def _is_verb_of(nouns: Sequence[Token], rest: Sequence[Token], phrase: Phrase, lexicon: Lexicon) -> bool:
+def _lacks_verb(tokens: Sequence[Token], start: int) -> bool:
+    """Tell whether no verb stands in a sentence before a phrase, so that its own is still to come."""
+    before = [token for token in tokens[:start] if token.sentence == tokens[start].sentence]
+    return bool(before) and not any(token.is_finite for token in before)
+
+
+def _is_verb_of(
+    nouns: Sequence[Token], rest: Sequence[Token], phrase: Phrase, lexicon: Lexicon, lacks_verb: bool
+) -> bool:
     """Tell whether a "noun" is the verb of who is named before it, by what stands behind: "Igor trips, and …"."""
     if len(rest) < 2 or rest[0].tag not in ("NN1", "NN2") or not might_be_verb(rest[0].lower):
         return False
@@ -220,8 +229,12 @@ def _is_verb_of(nouns: Sequence[Token], rest: Sequence[Token], phrase: Phrase, l
         actor = lexicon.noun_class(" ".join(token.lower for token in nouns)) in ANIMATE
         joined = behind.lower == "and" and len(rest) > 2 and rest[2].tag == "VVZ"  # "a whale surfaces and looks"
         return actor and (joined or behind.tag in ("NP0", "AT0", "DPS", "PNP"))  # "the sherpa ties Tom to …"
-    of_several = phrase.governor == "and" or phrase.governor in ("let", "lets", "makes", "helps", "sees", "watches")
-    return name and of_several and goes_on
+    kind = lexicon.noun_class(" ".join(token.lower for token in nouns))
+    if kind == "place" and phrase.governor_tag == "PRP":
+        return lacks_verb and behind.tag in ("CJS", "AT0", "DPS")  # "a wizard and a dragon in the chamber watch as …"
+    made_to = phrase.governor in CAUSING
+    actor = name or (kind in ANIMATE and made_to and behind.tag.startswith(("AVP", "PRP", "AT0")))
+    return actor and (made_to or phrase.governor == "and") and goes_on
 
 
 def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbless: bool, lexicon: Lexicon) -> bool:

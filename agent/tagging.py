@@ -136,6 +136,9 @@ def split(text: str) -> list[list[str]]:
     sentences: list[list[str]] = [[]]
     for found in _TOKEN.finditer(_HEADING.sub(" ", text.replace("’", "'"))):
         word = found.group()
+        whole = word.replace("-", "")
+        if whole != word and lexicon().is_listed(whole):
+            word = whole  # "saxophon-ist"
         sentences[-1].append(word)
         if word in ".!?;。！？；" or len(sentences[-1]) >= LONGEST_SENTENCE:
             sentences.append([])
