@@ -27,6 +27,7 @@ from memreel.agent.reading import (
     Reading,
 )
 from memreel.agent.referents import Open, Referent, presence_of
+from memreel.agent.tagging import LONGEST_WORD, split
 from memreel.memory.records import BankState, Entity, Kind
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Analyst:
         entities.sort(key=lambda item: item[0])
         if len(entities) > MOST_ENTITIES:
             notes.append(f"{len(entities)} entities; the first {MOST_ENTITIES} were kept")
+        if any(len(referent.entity) > LONGEST_ENTITY for referent in discourse.referents):
+            notes.append(f"names and descriptions were cut to {LONGEST_ENTITY} characters")
         kept = [entity for _, entity in entities[:MOST_ENTITIES]]
         return Reading(kept, self.name, discourse.place[:LONGEST_PLACE], notes)
 
@@ -111,7 +114,11 @@ class Analyst:
 def _unread(prompt: str) -> list[str]:
     """Say what of a prompt is in a script whose words the analyst does not know."""
     foreign = sum(letter.isalpha() and not unicodedata.name(letter, "LATIN").startswith("LATIN") for letter in prompt)
-    return [f"{foreign} letters are not Latin; the analyst reads English"] if foreign else []
+    notes = [f"{foreign} letters are not Latin; the analyst reads English"] if foreign else []
+    longest = max(map(len, prompt.split()), default=0)
+    if longest > LONGEST_WORD and any(len(word) > LONGEST_WORD for sentence in split(prompt) for word in sentence):
+        notes.append(f"words of more than {LONGEST_WORD} letters were left out")
+    return notes
 
 
 def _owner(referent: Referent, resolved: dict[int, int], cast: list[Known]) -> int | None:

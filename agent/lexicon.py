@@ -27,6 +27,8 @@ PROBES = FOLDER / "lexicon.npz"
 RIDGE = 0.3
 """Regularisation of the probes; 0.1 to 1 give the same leave-one-out accuracy."""
 LONGEST_WORD = 40
+MOST_TITLES = 4
+"""Words of a name that may be titles."""
 LEAD = 0.08
 """By how much a noun's class must lead those of another role; what is less clear is better no entity at all."""
 PERSON = 0.2
@@ -88,14 +90,16 @@ class Lexicon:
 
     def titles_in(self, name: str) -> list[str]:
         """Return what a name's titles say that somebody is: "doctor" of "Dr. Chen", "captain" of "Captain Flint"."""
-        *front, _ = name.lower().split()
+        front = name.lower().split()[:-1][:MOST_TITLES]
         titles: dict[str, str] = self.words["titles"]
         return [titles.get(word, word) for word in front if self._is_title(word)]
 
     def without_titles(self, name: str) -> list[str]:
         """Return the words of a name, in lower case, that are no titles: "chen" of "Captain Chen"."""
-        *front, last = name.lower().split()
-        return [word for word in front if not self._is_title(word)] + [last]
+        words = name.lower().split()
+        return [
+            word for i, word in enumerate(words) if i >= min(MOST_TITLES, len(words) - 1) or not self._is_title(word)
+        ]
 
     def _is_title(self, word: str) -> bool:
         if word in self.words["titles"] or self.listed["nouns"].get(word) == "person":

@@ -9,6 +9,7 @@ module corrects what a tagger of general English gets wrong in prompts (names at
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +28,7 @@ LONGEST_SENTENCE = 120
 _TOKEN = re.compile(
     r"(?:Dr|Mr|Mrs|Ms|Prof|Capt|Sgt|St|Lt)\.(?=\s)"
     r"|[^\W\d_]+(?=n't\b)|n't\b"
+    r"|\b[A-Z][a-z]?'[A-Z][^\W\d_]+"
     r"|[^\W\d_]+(?:-[^\W_]+)*"
     r"|'(?:s|re|ll|ve|d|m)\b"
     r"|\d+(?:[.,]\d+)*(?:-[^\W\d_]+)*"
@@ -178,6 +180,8 @@ def tag(text: str, known_names: Collection[str] = ()) -> list[Token]:
 def _may_be_shouted_name(before: str, word: str) -> bool:
     """Tell whether a word in capitals is a name so written ("VEX"), rather than an abbreviation or an emphasis."""
     small = word.lower()
+    if len(word) > LONGEST_WORD:
+        return False
     if before.lower() in lexicon().group("before_writing") or small in lexicon().group("abbreviations"):
         return False
     if lexicon().is_listed(small):
@@ -190,7 +194,8 @@ def _may_be_shouted_name(before: str, word: str) -> bool:
 def _tag_sentence(words: list[str], number: int, names: Collection[str], common: Collection[str]) -> list[Token]:
     """Tag a sentence; ``names`` are names wherever they stand, ``common`` words no names just because they begin it."""
     plain = [
-        word if len(word) <= LONGEST_WORD and (_LATIN.match(word) or not word[0].isalpha()) else "." for word in words
+        word if len(word) <= LONGEST_WORD and (_LATIN.match(word) or not _is_foreign(word[0])) else "."
+        for word in words
     ]
     tagged = _tagger().tag_sent(plain, taglevel=1)
     tokens: list[Token] = []
@@ -230,6 +235,11 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str], common:
             lemma = lemma[:-2] + "y"
         tokens.append(Token(word, mark, lemma, number))
     return tokens
+
+
+def _is_foreign(sign: str) -> bool:
+    """Tell whether a sign is a letter, or a symbol that stands for words as emoji do."""
+    return sign.isalpha() or unicodedata.category(sign) == "So"
 
 
 def _is_acting(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
