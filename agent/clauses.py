@@ -192,6 +192,11 @@ class Clauses:
             return "enters" if token.lemma in self.words.group("entering") else ""
         return ""
 
+    def is_faced(self, phrase: Phrase) -> bool:
+        """Tell whether a phrase is whom a look or a word is meant for: "glares at Mia"."""
+        before = self.tokens[phrase.start - 2].lemma if phrase.start > 1 else ""
+        return phrase.governor == "at" and before in self.words.group("facing")
+
     def is_thought_of(self, phrase: Phrase) -> bool:
         """Tell whether a phrase is what somebody thinks or speaks of: "dreams of Tom", "remembers her"."""
         before = self.tokens[phrase.start - 2].lemma if phrase.start > 1 else ""

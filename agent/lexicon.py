@@ -32,7 +32,7 @@ MOST_TITLES = 4
 LEAD = 0.08
 """By how much a noun's class must lead those of another role; what is less clear is better no entity at all."""
 PERSON = 0.2
-"""The same for people, whose place in the space is wide: "career", "descent" lie near it."""
+"""The same for people, whose place in the space is wide ("career" lies near it), and things of no dictionary."""
 SURE = 0.5
 """The same where the word's parts need not be looked at: "barbershop" is a shop."""
 TITLE = 0.5
@@ -140,6 +140,8 @@ class Lexicon:
         last = noun.rsplit(" ", 1)[-1]
         if "-" in last and (tail := last.rsplit("-", 1)[-1]) in table:
             return table[tail]
+        from memreel.agent.tagging import is_in_dictionary
+
         for ending in ("woman", "man", "girl", "boy"):
             if last.endswith(ending):
                 return "person"
@@ -148,7 +150,7 @@ class Lexicon:
         label, _, lead = self._probe("nouns", last)
         if lead < SURE and (tail := self._closed_compound(last)):
             return table[tail]
-        if label == "person" and lead < PERSON:
+        if lead < PERSON and (label == "person" or (label == "portable" and not is_in_dictionary(last))):
             return "unsure"
         return label if lead >= LEAD else "unsure"
 

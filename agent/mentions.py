@@ -213,7 +213,7 @@ class _Reader(Worn):
             return "place"  # "the whole Earth"
         if listed in ("place", "furniture") or (listed in ("nature", "time") and not acts):
             return listed
-        spoken_of = self.is_thought_of(phrase) or self.is_followed_by_possession(phrase)
+        spoken_of = self.is_thought_of(phrase) or self.is_faced(phrase) or self.is_followed_by_possession(phrase)
         if self.possesses(i) in ("body", "garment") or self.is_beside_somebody(i, self.known):
             return "person"
         if phrase.governor in PLACE_PREPOSITIONS and not acts and not spoken_of:

@@ -251,7 +251,7 @@ def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbl
         there = phrase.governor_tag == "PRP" and phrase.determiners and kind not in ANIMATE
         return last.tag == "NN2" or kind in SCENERY or bool(there)  # "In the hallway Tom waits"
     if last.tag == "NP0":
-        return following.tag == "NN2" and may_be_verb(following.lower)
+        return following.lower == "home" or (following.tag == "NN2" and may_be_verb(following.lower))
     if last.tag == "NN2":
         return True
     if lexicon.is_listed(f"{last.lower} {following.lemma}") or lexicon.colour([last.lower]):

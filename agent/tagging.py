@@ -220,7 +220,9 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str], common:
             mark = "AJ0"
         elif mark == "NN2" and word.lower() in (f"{lemma}er".lower(), f"{lemma}or".lower()):
             mark, lemma = "NN1", word  # "the herder" is no herd
-        elif mark == "NN2" and _is_verb_between_phrases(i, words, tagged, tokens):
+        elif mark == "NN2" and (
+            _is_verb_between_phrases(i, words, tagged, tokens) or _is_awaited_verb(i, words, tokens)
+        ):
             mark = "VVZ"
         elif mark in ("VVZ", "VVB") and i > 1 and _is_described(tagged[i - 2][2], tagged[i - 1]):
             mark, lemma = "NN2", singular(word.lower())
@@ -276,6 +278,15 @@ def _is_verb_between_phrases(
     while opened >= 0 and tagged[opened][2] in ("NN1", "NP0", "NN0", "UNC", "AJ0", "AT0", "DPS", "CRD"):
         opened -= 1
     return opened < 0 or not tagged[opened][2].startswith("PR")  # "in the palace gardens a girl waits"
+
+
+def _is_awaited_verb(i: int, words: list[str], before: Sequence[Token]) -> bool:
+    """Tell whether a "plural" is the verb of who is described between commas: "Bart, a terrier, barks."."""
+    if i < 3 or words[i - 1] != "," or not words[i].endswith("s") or not might_be_verb(words[i].lower()):
+        return False
+    sentence = [token for token in before if token.sentence == before[-1].sentence]
+    closes = i + 1 == len(words) or words[i + 1] in ".;!"
+    return closes and sentence[0].tag == "NP0" and not any(token.is_finite for token in sentence)
 
 
 def _stands_for_noun(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
@@ -344,7 +355,9 @@ def _is_verb_of_first(tagged: list[tuple[str, str, str]]) -> bool:
 
 def _is_introduced(tagged: list[tuple[str, str, str]]) -> bool:
     """Tell whether a sentence begins with one word and who that is: "Joy, a toddler with …", "Quill, her raven, …"."""
-    if len(tagged) < 4 or tagged[1][0] != "," or tagged[0][2] not in ("NN1", "NN0", "NP0", "UNC", "VVB", "VVI", "ITJ"):
+    if len(tagged) < 4 or tagged[1][0] != ",":
+        return False
+    if tagged[0][2] not in ("NN1", "NN0", "NP0", "UNC", "VVB", "VVI", "ITJ") and is_word(str(tagged[0][0]).lower()):
         return False
     if tagged[2][2] != "DPS" and str(tagged[2][0]).lower() not in ("a", "an"):
         return False
