@@ -8,12 +8,13 @@ the history it needs (who was mentioned last, which pronoun someone takes) it re
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from memreel.agent.discourse import Open, Referent, is_short_for, presence_of, read, share_name
+from memreel.agent.discourse import read
+from memreel.agent.identity import decide, guess
+from memreel.agent.known import Known, characters_of, genders_of, known_cast, names_of, nouns_of
 from memreel.agent.lexicon import Gender, lexicon
-from memreel.agent.matching import GOOD_ENOUGH, Profile, assign, contradict, fit, is_name, profile, profile_of
+from memreel.agent.matching import assign
 from memreel.agent.reading import (
     LONGEST_ATTRIBUTE,
     LONGEST_ENTITY,
@@ -25,31 +26,12 @@ from memreel.agent.reading import (
     Reading,
     with_presence,
 )
-from memreel.memory.records import BankState, CastMember, Entity, Kind, Presence
+from memreel.agent.referents import Open, Referent, presence_of
+from memreel.agent.tagging import LONGEST_WORD, split
+from memreel.memory.records import BankState, Entity, Kind, Presence
 
 if TYPE_CHECKING:
     from memreel.agent.llm import Chat
-
-AKIN = 0.5
-"""Likeness of two nouns from which a definite one can stand for the other's thing ("the taxi", "the car")."""
-BEFITTING = 0.2
-"""Likeness of a role and a prompt from which the role can be that of somebody named there ("the pilot": a biplane)."""
-MEMORY_OF_PROMPTS = 8
-"""Earlier prompts that are read again for recency and pronouns."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """A cast member with what the story told of it: its profile and when it was last mentioned (larger is later)."""
-
-    member: CastMember
-    profile: Profile
-    last: tuple[int, int]
-
-    @property
-    def global_id(self) -> int:
-        """The cast member's ID."""
-        return self.member["global_id"]
 
 
 class Analyst:
@@ -62,9 +44,10 @@ class Analyst:
         """Read a prompt's entities."""
         notes = _unread(prompt)
         cast = known_cast(bank)
-        discourse = read(prompt, _names(bank), _genders(cast), _characters(cast))
+        discourse = read(prompt, names_of(bank), genders_of(cast), characters_of(cast), nouns_of(cast))
         resolved: dict[int, int] = {}
         entities: list[tuple[int, ParsedEntity]] = []
+        alone: list[Referent] = []
         # Names first: they are sure, and whoever is named is nobody else's "the pilot".
         for referent in sorted(discourse.referents, key=lambda r: (r.weak, not r.name, r.position)):
             group = _group(referent, cast, set(resolved.values()))
@@ -77,11 +60,20 @@ class Analyst:
                 )
             if group:
                 continue
-            same = _decide(referent, cast, set(resolved.values()), bank)
-            if referent.weak and same is None:
-                continue
+            alone.append(referent)
+            owner = resolved.get(id(referent.owner))
+            same = decide(referent, cast, {*resolved.values()} | ({owner} - {None}))
             if same is not None:
                 resolved[id(referent)] = same
+        for referent in alone:
+            if id(referent) not in resolved:
+                same = guess(referent, cast, {*resolved.values()}, bank, _owner(referent, resolved, cast))
+                if same is not None:
+                    resolved[id(referent)] = same
+        for referent in alone:
+            same = resolved.get(id(referent))
+            if referent.weak and same is None:
+                continue
             new = referent.newcomer or (same is None and referent.first != "definite")
             parsed = _parsed(referent.entity, referent.kind, referent.attrs, same, new, referent.presence)
             entities.append((referent.position, parsed))
@@ -92,7 +84,7 @@ class Analyst:
             for known in _antecedents(waiting, cast, set(resolved.values()), here):
                 resolved[-1 - len(resolved)] = known.global_id
                 parsed = _parsed(
-                    known.member["name"],
+                    waiting.name or known.member["name"],
                     known.member["kind"],
                     waiting.attrs,
                     known.global_id,
@@ -102,6 +94,8 @@ class Analyst:
         entities.sort(key=lambda item: item[0])
         if len(entities) > MOST_ENTITIES:
             notes.append(f"{len(entities)} entities; the first {MOST_ENTITIES} were kept")
+        if any(len(referent.entity) > LONGEST_ENTITY for referent in discourse.referents):
+            notes.append(f"names and descriptions were cut to {LONGEST_ENTITY} characters")
         kept = [entity for _, entity in entities[:MOST_ENTITIES]]
         return Reading(kept, self.name, discourse.place[:LONGEST_PLACE], notes)
 
@@ -120,197 +114,19 @@ class Analyst:
 def _unread(prompt: str) -> list[str]:
     """Say what of a prompt is in a script whose words the analyst does not know."""
     foreign = sum(letter.isalpha() and not unicodedata.name(letter, "LATIN").startswith("LATIN") for letter in prompt)
-    return [f"{foreign} letters are not Latin; the analyst reads English"] if foreign else []
+    notes = [f"{foreign} letters are not Latin; the analyst reads English"] if foreign else []
+    longest = max(map(len, prompt.split()), default=0)
+    if longest > LONGEST_WORD and any(len(word) > LONGEST_WORD for sentence in split(prompt) for word in sentence):
+        notes.append(f"words of more than {LONGEST_WORD} letters were left out")
+    return notes
 
 
-def known_cast(bank: BankState) -> list[Known]:
-    """Return the cast with profiles, pronoun evidence and recency, read from the bank's records."""
-    names = _names(bank)
-    genders: dict[int, Gender] = {}
-    last: dict[int, tuple[int, int]] = {}
-    for prompt_id in sorted(map(int, bank["prompts"]))[-MEMORY_OF_PROMPTS:]:
-        record = bank["prompts"][str(prompt_id)]
-        discourse = read(record["text"], names)
-        for order, entity in enumerate(record["entities"]):
-            global_id = entity["global_id"]
-            told = next((r for r in discourse.referents if _is_told(r, entity)), None)
-            last[global_id] = (prompt_id, told.last if told else order)
-            if told is not None and told.gender:
-                genders[global_id] = told.gender
-            for waiting in discourse.open:
-                if told is None and waiting.gender and waiting.number == 1 and entity["kind"] == "character":
-                    genders.setdefault(global_id, waiting.gender)
-    return [
-        Known(member, profile_of(member, genders.get(int(key))), last.get(int(key), (0, 0)))
-        for key, member in bank["cast"].items()
-    ]
-
-
-def _is_told(referent: Referent, entity: Entity) -> bool:
-    if referent.name and is_name(entity["entity"]):
-        return share_name(referent.name, entity["entity"])
-    return referent.entity == entity["entity"] and set(entity["attrs"]) >= set(referent.attrs[:1])
-
-
-def _names(bank: BankState) -> frozenset[str]:
-    """Return every proper name in the cast."""
-    return frozenset(
-        name for member in bank["cast"].values() for name in (member["name"], *member["all_entities"]) if is_name(name)
-    )
-
-
-def _genders(cast: list[Known]) -> frozenset[tuple[str, Gender]]:
-    """Return the gender of every name and noun of the cast that stands for one gender only."""
-    told: dict[str, set[Gender | None]] = {}
-    for known in cast:
-        if known.member["kind"] == "character":
-            for called in {*known.profile.names, *known.profile.nouns}:
-                told.setdefault(called, set()).add(known.profile.gender)
-    return frozenset(
-        (called, gender) for called, genders in told.items() if len(genders) == 1 for gender in genders if gender
-    )
-
-
-def _characters(cast: list[Known]) -> frozenset[str]:
-    """Return the nouns that this story calls characters by, whatever else they mean: "the crane"."""
-    called = {
-        kind: {n for k in cast if k.member["kind"] == kind for n in k.profile.nouns} for kind in ("character", "object")
-    }
-    return frozenset(called["character"] - called["object"])
-
-
-def _profile(referent: Referent) -> Profile:
-    forms = [referent.name, *referent.descriptions] if referent.name else [referent.entity, *referent.descriptions[1:]]
-    attrs = [*referent.adjectives, *referent.features]
-    return profile(referent.kind, [form for form in forms if form], attrs, referent.gender)
-
-
-def _decide(referent: Referent, cast: list[Known], taken: set[int], bank: BankState) -> int | None:
-    """Return the cast member that a referent surely is, if there is one.
-
-    A name decides. So does a definite description that fits; an indefinite one ("a man") is somebody known only if it
-    repeats a noun that is not just anybody's, and does not arrive just now.
-    """
-    if referent.newcomer:
-        return None
-    mine = _profile(referent)
-    scored = sorted(
-        ((fit(mine, known.profile), known.last, known) for known in cast if known.global_id not in taken),
-        key=lambda item: (item[0], item[1]),
-        reverse=True,
-    )
-    if referent.other and sum(score >= GOOD_ENOUGH for score, *_ in scored) > 1:
-        here = any(fit(mine, known.profile) >= GOOD_ENOUGH for known in cast if known.global_id in taken)
-        if not here:  # "the other woman" is not the one spoken of last
-            scored.remove(max((item for item in scored if item[0] >= GOOD_ENOUGH), key=lambda item: item[1]))
-    if referent.earliest:
-        scored.sort(key=lambda item: (item[0] < GOOD_ENOUGH, item[2].global_id))
-    if not scored:
-        return None
-    best, _, known = scored[0]
-    if referent.name and best < 2.0 and referent.first != "definite":
-        # A new name is somebody new, unless "Mia, the woman in the red coat" says who, or it is short for one known.
-        return _by_short_name(referent, [known for _, _, known in scored])
-    if best < GOOD_ENOUGH and referent.kind == "object":
-        return _by_meaning(referent, [known for score, _, known in scored if score > -1.0 or not known.profile.names])
-    if best < GOOD_ENOUGH:
-        others = [known for _, _, known in scored]
-        found = _by_elimination(referent, others)
-        return found if found is not None else _by_role(referent, others, bank)
-    if referent.first == "indefinite" and not referent.weak and (best < 1.0 or _is_anybody(referent, known)):
-        return None
-    return known.global_id
-
-
-def _by_elimination(referent: Referent, known: list[Known]) -> int | None:
-    """Return whom "the singer" means if nobody was called so: the only one just spoken of as "a woman"."""
-    plain = referent.first == "definite" and not (referent.name or referent.plural or referent.possessed)
-    if not plain or referent.arriving or referent.kind_of != "person" or len(referent.descriptions) > 1:
-        return None
-    latest = max((one.last[0] for one in known), default=0)
-    people = [
-        one
-        for one in known
-        if one.last[0] == latest
-        and not one.profile.names
-        and one.profile.nouns
-        and all(lexicon().is_generic(noun) and lexicon().noun_class(noun) == "person" for noun in one.profile.nouns)
-        and fit(_profile(referent), one.profile) > 0
-    ]
-    return people[0].global_id if len(people) == 1 else None
-
-
-def _by_short_name(referent: Referent, known: list[Known]) -> int | None:
-    """Return whom a bare new name is short for ("Bea" for Beatriz), if that can be one member only."""
-    if referent.attrs or referent.plural or referent.possessed:
-        return None
-    possible = [one for one in known if any(is_short_for(referent.name, name) for name in one.profile.names)]
-    agreeing = [one for one in possible if not _disagree(referent, one)]
-    return agreeing[0].global_id if len(agreeing) == 1 else None
-
-
-def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | None:
-    """Return which named person "the pilot" is, of whom only deeds were told: the one whose deeds are most like it.
-
-    Somebody who was said to be something else is not meant, nor does it mean who comes with the place ("the waiter").
-    """
-    words = lexicon()
-    plain = referent.first == "definite" and not (referent.name or referent.plural or referent.possessed)
-    if (
-        not plain
-        or referent.arriving
-        or referent.attrs
-        or referent.other
-        or referent.kind_of not in ("person", "being")
-    ):
-        return None
-    if referent.entity.rsplit(" ", 1)[-1] in words.group("of_places"):
-        return None
-    latest = max((one.last[0] for one in known), default=0)
-    best, found = BEFITTING, None
-    for one in known:
-        if not one.profile.names or one.member["kind"] != "character" or _disagree(referent, one):
-            continue
-        if one.last[0] < latest - 2 or not all(words.is_generic(noun) for noun in one.profile.nouns):
-            continue
-        deeds = [
-            record["text"]
-            for record in bank["prompts"].values()
-            if any(entity["global_id"] == one.global_id for entity in record["entities"])
-        ]
-        likeness = max((words.befits(referent.entity, deed) for deed in deeds), default=0.0)
-        if likeness >= best:
-            best, found = likeness, one.global_id
-    return found
-
-
-def _disagree(referent: Referent, known: Known) -> bool:
-    """Tell whether a referent has another gender than a member, as far as both were told."""
-    stated = referent.gender or lexicon().gender_of_noun(referent.entity)
-    return bool(stated and known.profile.gender and stated != known.profile.gender)
-
-
-def _by_meaning(referent: Referent, known: list[Known]) -> int | None:
-    """Return the thing of the story that a new noun means ("the gun": a revolver), if one is like it."""
-    words = lexicon()
-    if referent.first != "definite" or referent.plural or referent.possessed or not referent.descriptions:
-        return None
-    mine = referent.descriptions[0]
-    best, found = AKIN, None
-    for one in known:
-        if one.member["kind"] == "object" and not contradict(_profile(referent), one.profile):
-            likeness = max((words.likeness(mine, noun) for noun in one.profile.nouns), default=0.0)
-            if likeness >= best:
-                best, found = likeness, one.global_id
-    return found
-
-
-def _is_anybody(referent: Referent, known: Known) -> bool:
-    """Tell whether an indefinite phrase introduces somebody: "a man enters", a general noun, a named member."""
-    words = lexicon()
-    if known.profile.names or referent.arriving:
-        return True
-    return words.is_generic(referent.entity) and not (referent.features or referent.adjectives)
+def _owner(referent: Referent, resolved: dict[int, int], cast: list[Known]) -> int | None:
+    """Return the cast member whose sister or hat a referent is, as far as the prompt and the latest ones tell."""
+    if isinstance(referent.owner, Open):
+        found = _antecedents(referent.owner, cast, set(resolved.values()), 0)
+        return found[0].global_id if len(found) == 1 else None
+    return resolved.get(id(referent.owner))
 
 
 def _group(referent: Referent, cast: list[Known], taken: set[int]) -> list[Known]:

@@ -7,7 +7,6 @@ mentions of one text, given by the position of their phrases; what a phrase deno
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from memreel.agent.lexicon import lexicon
@@ -15,7 +14,7 @@ from memreel.agent.phrases import ANIMATE, Phrase
 from memreel.agent.tagging import Token, singular
 
 if TYPE_CHECKING:
-    from memreel.agent.mentions import Mention
+    from memreel.agent.mention import Mention
 
 MARKS = frozenset([",", "(", "-", "–", "—"])
 NAMING = frozenset(["named", "called", "nicknamed", "dubbed", "known as", "who is called", "by the name of"])
@@ -37,11 +36,16 @@ def join(mentions: dict[int, Mention], phrases: Sequence[Phrase], tokens: Sequen
             del mentions[group]
     order = sorted(i for i in mentions if mentions[i].role in ("character", "object"))
     joined: dict[int, Mention] = {}
-    for left, right in pairwise(order):
-        first, second = joined.get(left) or mentions[left], mentions[right]
-        if first.sentence != second.sentence or not text.only_features_between(left, right):
+    for at, right in enumerate(order[1:], 1):
+        left, second = order[at - 1], mentions[right]
+        if at > 1 and phrases[right].possessor == left and text.is_kin_of(order[at - 2], right):
+            left = order[at - 2]
+        elif (late := text.is_late(order[:at], right)) is not None:
+            left = late
+        first = joined.get(left) or mentions[left]
+        if first.sentence != second.sentence or (left == order[at - 1] and not text.only_features_between(left, right)):
             continue
-        if text.are_one(left, right, first):
+        if left != order[at - 1] or text.are_one(left, right, first):
             joined[right] = first
             _absorb(first, second)
             for mention in mentions.values():
@@ -56,6 +60,7 @@ def _belong(member: Mention, group: Mention) -> None:
         singular(noun) for noun in group.descriptions if singular(noun) not in member.descriptions
     )
     member.attrs.extend(attr for attr in group.attrs if attr not in member.attrs)
+    member.pronoun, member.owner = member.pronoun or group.pronoun, member.owner or group.owner
     member.gender, member.kind_of = member.gender or group.gender, group.kind_of
 
 
@@ -66,7 +71,7 @@ def _absorb(first: Mention, second: Mention) -> None:
     first.descriptions.extend(d for d in second.descriptions if d not in first.descriptions)
     first.attrs.extend(attr for attr in second.attrs if attr not in first.attrs)
     first.gender = first.gender or second.gender
-    first.pronoun = first.pronoun or second.pronoun
+    first.pronoun, first.owner = first.pronoun or second.pronoun, first.owner or second.owner
     listed = any(lexicon().is_listed(noun.rsplit(" ", 1)[-1]) for noun in second.descriptions)
     if first.kind_of == "person" and (second.role == "character" or listed):  # an unknown noun makes nobody a thing
         first.kind_of, first.role = second.kind_of, second.role
@@ -90,13 +95,43 @@ class _Text:
             between = self._between(last, self.phrases[k])
             if k not in self.mentions or not self.mentions[k].name or self.mentions[k].descriptions:
                 break
-            if not between or not set(between) <= {",", ":", "and", "named", "called", "-", "–", "—"}:
+            if not set(between) <= {",", ":", "and", "named", "called", "-", "–", "—"} or (names and not between):
                 break
             if not names and between == ["and"]:
                 break
             names.append(k)
             last = self.phrases[k]
         return names if len(names) == (self.mentions[group].number or max(2, len(names))) else []
+
+    def is_late(self, before: Sequence[int], right: int) -> int | None:
+        """Return whom a phrase that ends a sentence says more of: "She drags in Ben by the sleeve, a boy with …"."""
+        phrase, second = self.phrases[right], self.mentions[right]
+        said = second.role == "character" and not second.name and not second.subject and not second.newcomer
+        if not said or phrase.governor != "," or not {"a", "an"} & {*phrase.determiners} or self._is_list(right):
+            return None
+        for left in reversed(before):
+            first = self.mentions.get(left)
+            if first is None or first.sentence != second.sentence:
+                return None
+            if first.role == "character" and self._between(self.phrases[left], phrase) == [","]:
+                return None
+            if first.role == "character" and first.name and first.kind_of == second.kind_of:
+                return left if None in (first.gender, second.gender) or first.gender == second.gender else None
+        return None
+
+    def is_kin_of(self, left: int, right: int) -> bool:
+        """Tell whether a name is said to be somebody's: "Greta, Olaf's wife, …"."""
+        possessor = self.phrases[right].possessor
+        if (
+            possessor is None
+            or left not in self.mentions
+            or not self.mentions[left].name
+            or self.mentions[right].role != "character"
+        ):
+            return False
+        after = self.tokens[self.phrases[right].end].text if self.phrases[right].end < len(self.tokens) else "."
+        between = self._between(self.phrases[left], self.phrases[possessor])
+        return between == [","] and after in ",." and not self._is_list(right)
 
     def are_one(self, left: int, right: int, first: Mention) -> bool:
         one, two = self.phrases[left], self.phrases[right]

@@ -22,9 +22,70 @@ class Clauses:
         self.tokens: Sequence[Token] = tag(text, known_names)
         self.phrases = phrases(self.tokens, self.words)
 
+    def clause_of(self, phrase: Phrase) -> int:
+        """Return how many conjunctions and marks stand in front of a phrase: clauses apart have different numbers."""
+        return sum(token.tag in ("CJC", "CJS") or token.text in ",;:.!?" for token in self.tokens[: phrase.start])
+
     def is_followed_by_possession(self, phrase: Phrase) -> bool:
         """Tell whether a phrase is followed by "'s"."""
         return phrase.end < len(self.tokens) and self.tokens[phrase.end].tag == "POS"
+
+    def possesses(self, i: int) -> str:
+        """Return the class of what a phrase is said to have: "body" for "Lucia's dark hair", else an empty string."""
+        if i + 1 < len(self.phrases) and self.phrases[i + 1].possessor == i:
+            return self.words.noun_class(self.phrases[i + 1].compound)
+        return ""
+
+    def adjectives_behind(self, i: int) -> list[str]:
+        """Return the adjectives that follow a phrase: "Freya, red-haired and broad, …", "He is bald."."""
+        k = self.phrases[i].end
+        if k >= len(self.tokens) or self.tokens[k].lower not in (",", "is", "was", "'s"):
+            return []
+        opened = k
+        k += 1
+        found: list[str] = []
+        while k < len(self.tokens) and self.tokens[k].sentence == self.phrases[i].sentence:
+            token = self.tokens[k]
+            if token.tag in ("AJ0", "AJC", "VVN", "VVD") and (token.tag == "AJ0" or "-" in token.text):
+                found.append(token.lower)
+            elif token.lower not in (",", "and") and token.tag != "AV0":
+                break
+            k += 1
+        rest = self.tokens[k] if k < len(self.tokens) and self.tokens[k].sentence == self.phrases[i].sentence else None
+        closed = rest is None or rest.text in ".;" or (self.tokens[k - 1].text == "," and k - 1 > opened)
+        is_noun = rest is not None and rest.is_noun and rest.tag != "NP0"
+        told = closed or (rest is not None and rest.tag in ("PRP", "CJS") and self.tokens[opened].text != ",")
+        return found if told and not is_noun else []
+
+    def is_naming(self, i: int) -> str:
+        """Return whom a name is said to be the name of, as a pronoun: "her" for "Her name is …", "calls herself …"."""
+        if i == 0 or not self.phrases[i].name:
+            return ""
+        before = self.phrases[i - 1]
+        between = self.between(before, self.phrases[i])
+        if before.head == "name" and between in (["is"], ["was"], [":"], ["'s"]):
+            return before.possessive
+        if between in ([], ["as"]) and self.lemma_before(before) in ("call", "introduce", "name"):
+            return {"herself": "her", "himself": "his", "itself": "its"}.get(before.pronoun, "")
+        return ""
+
+    def is_called_out(self, i: int) -> bool:
+        """Tell whether a name is whom somebody speaks to: '"Don't move, Bianca," says …'."""
+        phrase = self.phrases[i]
+        before = self.tokens[phrase.start - 1].text if phrase.start else ""
+        after = [token.text for token in self.tokens[phrase.end : phrase.end + 2]]
+        quotes = ('"', "'", "“", "”", "‘", "«", "»")
+        opens, closes = before in quotes, len(after) == 2 and after[0] in ",.!?" and after[1] in quotes
+        return (opens and after[:1] in ([","], ["!"])) or (before == "," and closes)
+
+    def is_beside_somebody(self, i: int, known: Collection[str]) -> bool:
+        """Tell whether a name is joined by "and" to one that is known: "at Sky and Ash"."""
+        return any(
+            0 <= k < len(self.phrases)
+            and self.phrases[k].name.rsplit(" ", 1)[-1].lower() in known
+            and self.between(self.phrases[min(i, k)], self.phrases[max(i, k)]) == ["and"]
+            for k in (i - 1, i + 1)
+        )
 
     def is_subject(self, phrase: Phrase) -> bool:
         """Tell whether a phrase acts in its clause."""
@@ -35,6 +96,12 @@ class Clauses:
             if after.sentence == phrase.sentence and (after.is_verb and after.tag not in ("VVG", "VVN", "VVI")):
                 return True
         return phrase.governor == "" or phrase.start == 0
+
+    def is_described(self, phrase: Phrase) -> bool:
+        """Tell whether a phrase begins a sentence that says what it has or wears: "The waiter has a mustache."."""
+        begins = phrase.start == 0 or self.tokens[phrase.start - 1].sentence != phrase.sentence
+        verb = self.tokens[phrase.end] if phrase.end < len(self.tokens) else None
+        return begins and verb is not None and verb.lower in ("has", "wears", "is", "had", "wore", "was")
 
     def lemma_before(self, phrase: Phrase) -> str:
         """Return the lemma of the verb in front, past its particle: "picks up the …"."""
@@ -70,7 +137,11 @@ class Clauses:
     def says_what_it_is(self, i: int) -> bool:
         """Tell whether a phrase is what a pronoun is said to be: "She is a tall woman"."""
         phrase = self.phrases[i]
-        if i == 0 or not self.phrases[i - 1].pronoun or not {"a", "an"} & {*phrase.determiners}:
+        if i == 0 or not self.phrases[i - 1].pronoun:
+            return False
+        if phrase.plural and self.between(self.phrases[i - 1], phrase) in (["are"], ["were"]):
+            return not phrase.is_definite
+        if not {"a", "an"} & {*phrase.determiners}:
             return False
         return self.between(self.phrases[i - 1], phrase) in (["is"], ["was"], ["'s"])
 
@@ -94,6 +165,8 @@ class Clauses:
             for token in self.tokens[phrase.end : phrase.end + 12]
             if token.sentence == phrase.sentence and token.is_verb
         ][:1]
+        if phrase.is_definite:  # who finds or is found was there
+            return any(verb in self.words.group("entering") for verb in near)
         before = self.tokens[phrase.start - 1].lemma if phrase.start else ""
         return any(verb in self.words.group("arriving") for verb in [*near, before])
 
@@ -118,6 +191,11 @@ class Clauses:
                 return "leaves" if particle & {"away", "off"} else "enters" if particle & {"in", "into"} else ""
             return "enters" if token.lemma in self.words.group("entering") else ""
         return ""
+
+    def is_faced(self, phrase: Phrase) -> bool:
+        """Tell whether a phrase is whom a look or a word is meant for: "glares at Mia"."""
+        before = self.tokens[phrase.start - 2].lemma if phrase.start > 1 else ""
+        return phrase.governor == "at" and before in self.words.group("facing")
 
     def is_thought_of(self, phrase: Phrase) -> bool:
         """Tell whether a phrase is what somebody thinks or speaks of: "dreams of Tom", "remembers her"."""

@@ -7,14 +7,14 @@ knows the cast. Nothing here knows of global IDs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from functools import lru_cache
-from typing import Literal
 
 from memreel.agent.lexicon import Gender, lexicon
-from memreel.agent.mentions import Mention, mentions_and_place
-from memreel.agent.reading import Presence
+from memreel.agent.mention import Mention
+from memreel.agent.mentions import mentions_and_place
+from memreel.agent.names import share_name
+from memreel.agent.referents import Discourse, Open, Referent
 from memreel.memory.records import Kind
 
 SINGULAR: dict[str, Gender] = {
@@ -28,103 +28,13 @@ SINGULAR: dict[str, Gender] = {
 PLURAL = ("they", "them")
 
 
-@dataclass
-class Referent:
-    """One character or object of a prompt.
-
-    ``descriptions`` are compounds ("food critic"), the first being what it is called; ``adjectives`` what is said of it
-    directly ("young", "red"), ``features`` what it has or wears ("red hair"). ``first`` is the form of its first
-    mention; ``last`` the position of its last one.
-    """
-
-    kind: Kind
-    kind_of: str
-    name: str = ""
-    surface: str = ""
-    descriptions: list[str] = field(default_factory=list)
-    adjectives: list[str] = field(default_factory=list)
-    features: list[str] = field(default_factory=list)
-    gender: Gender | None = None
-    plural: bool = False
-    number: int | None = None
-    first: Literal["name", "definite", "indefinite"] = "indefinite"
-    newcomer: bool = False
-    other: bool = False
-    earliest: bool = False
-    arriving: bool = False
-    weak: bool = False
-    possessed: bool = False
-    position: int = 0
-    last: int = 0
-    sentence: int = 0
-    subject: bool = False
-    seen: list[str] = field(default_factory=list)
-
-    @property
-    def presence(self) -> Presence:
-        """Whether it is there, comes, goes, or is only spoken of."""
-        return presence_of(self.seen)
-
-    @property
-    def entity(self) -> str:
-        """The surface form for the records: the name, else the noun phrase without article and adjectives."""
-        if self.plural and self.surface and not self.name:
-            return self.surface
-        return self.name or (self.descriptions[0] if self.descriptions else self.kind_of)
-
-    @property
-    def attrs(self) -> list[str]:
-        """The visual attributes as short phrases.
-
-        Of somebody with a name (or a second description), what they are is one of them: "young woman", "dog".
-        """
-        spare = self.descriptions if self.name else self.descriptions[1:]
-        if spare and self.kind_of == "person":
-            said = [" ".join([*self.adjectives, spare[-1]]), *spare[:-1]]
-        else:
-            said = [*spare, *self.adjectives]
-        return [*said, *(feature for feature in self.features if feature not in said)]
-
-
-@dataclass
-class Open:
-    """A pronoun or plural that nothing in the prompt explains; ``number`` is how many it stands for.
-
-    ``perhaps``: the one person in the prompt for whom a "they" may stand if nobody knows more.
-    """
-
-    position: int
-    pronoun: str
-    gender: Gender | None
-    number: int
-    attrs: list[str] = field(default_factory=list)
-    perhaps: Referent | None = None
-    seen: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Discourse:
-    """What a prompt speaks of, in order of first mention."""
-
-    referents: list[Referent]
-    open: list[Open]
-    place: str = ""
-
-
-def presence_of(seen: Sequence[str]) -> Presence:
-    """Sum up how somebody's mentions say that they are there ("" for nothing special)."""
-    for move in reversed(seen):
-        if move in ("enters", "leaves"):
-            return "enters" if move == "enters" else "leaves"
-    return "mentioned" if seen and all(how == "mentioned" for how in seen) else "present"
-
-
 @lru_cache(maxsize=256)
 def read(
     text: str,
     known_names: frozenset[str] = frozenset(),
     genders: frozenset[tuple[str, Gender]] = frozenset(),
     characters: frozenset[str] = frozenset(),
+    nouns: frozenset[tuple[str, str]] = frozenset(),
 ) -> Discourse:
     """Return the referents and open references of a text. The result is shared: treat it as frozen.
 
@@ -133,9 +43,10 @@ def read(
         known_names: the names of the cast.
         genders: names and nouns of the cast that stand for one gender only, with it.
         characters: nouns that stand for characters in this story.
+        nouns: (name, noun) of what somebody in the cast is, and nobody else.
     """
     told, place = mentions_and_place(text, known_names, characters)
-    discourse = _Story(dict(genders)).tell(told)
+    discourse = _Story(dict(genders), nouns, characters).tell(told)
     discourse.place = place
     return discourse
 
@@ -143,9 +54,11 @@ def read(
 class _Story:
     """Joins mentions one after the other."""
 
-    def __init__(self, genders: dict[str, Gender]) -> None:
+    def __init__(self, genders: dict[str, Gender], nouns: Collection[tuple[str, str]], called: Collection[str]) -> None:
         self.words = lexicon()
         self.genders = genders
+        self.nouns = nouns
+        self.called = called
         self.referents: list[Referent] = []
         self.open: list[Open] = []
         self.of: dict[int, Referent | Open] = {}
@@ -157,17 +70,21 @@ class _Story:
             elif mention.role == "feature":
                 self._feature(mention)
             else:
+                owner = self.of.get(mention.owner.position) if mention.owner is not None else None
                 if mention.pronoun:
-                    owner = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
-                    owner.dummy = mention.dummy
-                    self._pronoun(owner)
-                self._name_or_noun(mention)
+                    whose = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
+                    whose.dummy = mention.dummy
+                    owner = self._pronoun(whose)
+                self._name_or_noun(mention, owner)
+        nameless = any(not r.name and r.kind_of == "person" and not r.weak for r in self.referents)
+        for referent in self.referents:  # else it may be the nameless one who calls
+            referent.called_out = referent.called_out and not nameless and not self.open
         return Discourse(self.referents, self.open)
 
     # Names and nouns.
 
-    def _name_or_noun(self, mention: Mention) -> None:
-        found = None if mention.newcomer or mention.other else self._same(mention)
+    def _name_or_noun(self, mention: Mention, owner: Referent | Open | None) -> None:
+        found = None if mention.newcomer or mention.other else self._same(mention, owner)
         if found is None:
             kind: Kind = "character" if mention.role == "character" else "object"
             found = Referent(
@@ -184,14 +101,22 @@ class _Story:
                 arriving=mention.arriving,
                 weak=mention.weak,
                 possessed=bool(mention.pronoun) or mention.possessed,
+                owner=owner,
+                called_out=mention.called_out,
                 position=mention.position,
             )
             self.referents.append(found)
+            if found.name:
+                found.known_as = frozenset(noun for name, noun in self.nouns if share_name(found.name, name))
+                kinds = {self.words.noun_class(noun) for noun in found.known_as}
+                if found.kind_of == "person" and kinds and kinds <= {"animal", "being"}:
+                    found.kind_of = kinds.pop()
         found.weak = found.weak and mention.weak
         called = [name for name in (mention.name, *mention.descriptions) if name in self.genders]
         told = self.genders[called[0]] if called and found.first != "indefinite" and not mention.plural else None
         found.gender = found.gender or mention.gender or told
         found.last, found.sentence, found.subject = mention.position, mention.sentence, mention.subject
+        found.clause = mention.clause
         if mention.name and (not found.name or len(mention.name) > len(found.name)):
             found.name = mention.name
         for description in mention.descriptions:
@@ -216,10 +141,12 @@ class _Story:
             if attr not in place:
                 place.append(attr)
 
-    def _same(self, mention: Mention) -> Referent | None:
+    def _same(self, mention: Mention, owner: Referent | Open | None) -> Referent | None:
         """Return the referent that a mention repeats, the latest first, one of the same noun before a general one."""
         kind = "character" if mention.role == "character" else "object"
-        known = sorted((r for r in self.referents if r.kind == kind), key=lambda referent: -referent.last)
+        known = sorted(
+            (r for r in self.referents if r.kind == kind and r is not owner), key=lambda referent: -referent.last
+        )
         if mention.name:
             return next((r for r in known if r.name and share_name(mention.name, r.name)), None)
         if not mention.definite or not mention.descriptions:
@@ -235,13 +162,28 @@ class _Story:
         for referent in possible:
             if any(_covers(own, called) or _covers(called, own) for own in referent.descriptions):
                 return referent
-        if mention.attrs or not self.words.is_generic(called):
+        if not self.words.is_generic(called):
+            told = [r for r in possible if r.clause != mention.clause and self._is_known_as(r, called)]
+            if not told and mention.described and called not in self.called:
+                told = [r for r in possible if r.name and r.sentence != mention.sentence and not r.descriptions]
+                told = told if len(told) == 1 and told[0].kind_of == mention.kind_of else []
+            return told[0] if told else None
+        if mention.attrs:
             return None
         for referent in possible:
-            fits = (referent.gender or self._guess(referent)) == mention.gender
+            gender = referent.gender or self._guess(referent)
+            fits = gender == mention.gender or (gender is None and len(possible) == 1)
             if referent.kind_of == mention.kind_of and referent.sentence != mention.sentence and fits:
                 return referent
         return None
+
+    def _is_known_as(self, referent: Referent, called: str) -> bool:
+        """Tell whether earlier prompts call a referent so, or by a word for the same: "the dog", a terrier."""
+        families = [family for family in self.words.words["same_thing"] if called in family]
+        return any(
+            _covers(noun, called) or any(noun.rsplit(" ", 1)[-1] in family for family in families)
+            for noun in referent.known_as
+        )
 
     def _is_another_colour(self, attrs: list[str], referent: Referent) -> bool:
         """Tell whether attributes give another colour for the same thing than the referent has."""
@@ -276,13 +218,15 @@ class _Story:
             target = self.of.get(mention.owner.position)
         elif mention.pronoun:
             owner = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
-            owner.dummy = mention.dummy
+            owner.dummy, owner.human = mention.dummy, mention.human
             target = self._pronoun(owner)
         if isinstance(target, Referent):
             self._describe(target, mention.attrs)
+            target.name = target.name or mention.name
             target.descriptions.extend(said for said in mention.descriptions if said not in target.descriptions)
         elif isinstance(target, Open) and target.number == 1:
             target.attrs.extend(attr for attr in mention.attrs if attr not in target.attrs)
+            target.name = target.name or mention.name
 
     def _pronoun(self, mention: Mention) -> Referent | Open | None:
         pronoun = mention.pronoun
@@ -305,6 +249,11 @@ class _Story:
                 target = self._open(mention, None, 1)
         if isinstance(target, Referent):
             target.last = mention.position
+            if mention.subject:
+                target.subject, target.sentence = True, mention.sentence
+            self._describe(target, mention.attrs)
+        elif isinstance(target, Open) and target.number == 1:
+            target.attrs.extend(attr for attr in mention.attrs if attr not in target.attrs)
         if target is not None:
             if not mention.pronoun.startswith(("his", "her", "its")) or mention.presence:
                 target.seen.append(mention.presence)
@@ -316,8 +265,11 @@ class _Story:
             if waiting.gender == gender and waiting.number == 1:
                 return waiting
         people = [r for r in self.referents if r.kind == "character" and not r.plural and not r.weak]
+        if mention.human:  # "a cat darts between her ankles"
+            people = [r for r in people if r.kind_of != "animal" or r.name]
         if mention.bound:
             actors = [r for r in people if r.subject and r.sentence == mention.sentence]
+            actors.sort(key=lambda actor: actor.last)
             people = [r for r in people if r not in actors[-1:]]
         sure = [r for r in people if r.gender == gender]
         if not sure:
@@ -354,23 +306,6 @@ class _Story:
         found = Open(mention.position, mention.pronoun, gender, number)
         self.open.append(found)
         return found
-
-
-def share_name(one: str, two: str) -> bool:
-    """Tell whether two names may be one person's: "Chen" and "Dr. Chen", "Anna" and "Anna Maria", "Lady Ashby"."""
-    words = lexicon()
-    first, second = one.lower().split(), two.lower().split()
-    if set(first) <= set(second) or set(second) <= set(first):
-        return True
-    genders = {words.gender_of_noun(title) for name in (one, two) for title in words.titles_in(name)} - {None}
-    mine, theirs = set(words.without_titles(one)), set(words.without_titles(two))
-    return len(genders) < 2 and (mine <= theirs or theirs <= mine)
-
-
-def is_short_for(one: str, two: str) -> bool:
-    """Tell whether one name may be short for the other ("Bea", "Beatriz"); "Ann" and "Anna" are two."""
-    short, long = sorted((one.lower().split()[0], two.lower().split()[0]), key=len)
-    return len(short) >= 3 and len(long) >= len(short) + 2 and long.startswith(short) and not short.endswith(".")
 
 
 def _covers(longer: str, shorter: str) -> bool:

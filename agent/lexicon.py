@@ -27,8 +27,14 @@ PROBES = FOLDER / "lexicon.npz"
 RIDGE = 0.3
 """Regularisation of the probes; 0.1 to 1 give the same leave-one-out accuracy."""
 LONGEST_WORD = 40
+MOST_TITLES = 4
+"""Words of a name that may be titles."""
 LEAD = 0.08
 """By how much a noun's class must lead those of another role; what is less clear is better no entity at all."""
+PERSON = 0.2
+"""The same for people, whose place in the space is wide ("career" lies near it), and things of no dictionary."""
+SURE = 0.5
+"""The same where the word's parts need not be looked at: "barbershop" is a shop."""
 TITLE = 0.5
 """The same for a word before a name, where first names look like people: "Inspector Lavoie", "Zadie Okonjo"."""
 ROLES = {
@@ -84,20 +90,30 @@ class Lexicon:
 
     def titles_in(self, name: str) -> list[str]:
         """Return what a name's titles say that somebody is: "doctor" of "Dr. Chen", "captain" of "Captain Flint"."""
-        *front, _ = name.lower().split()
+        front = name.lower().split()[:-1][:MOST_TITLES]
         titles: dict[str, str] = self.words["titles"]
         return [titles.get(word, word) for word in front if self._is_title(word)]
 
     def without_titles(self, name: str) -> list[str]:
         """Return the words of a name, in lower case, that are no titles: "chen" of "Captain Chen"."""
-        *front, last = name.lower().split()
-        return [word for word in front if not self._is_title(word)] + [last]
+        words = name.lower().split()
+        return [
+            word for i, word in enumerate(words) if i >= min(MOST_TITLES, len(words) - 1) or not self._is_title(word)
+        ]
 
     def _is_title(self, word: str) -> bool:
         if word in self.words["titles"] or self.listed["nouns"].get(word) == "person":
             return True
+        from memreel.agent.tagging import is_in_dictionary
+
         label, _, lead = self._probe("nouns", word)
-        return label == "person" and lead >= TITLE and word not in self.listed["names"]
+        return label == "person" and lead >= TITLE and word not in self.listed["names"] and is_in_dictionary(word)
+
+    def reciprocals(self, kin: str) -> frozenset[str]:
+        """Return what somebody is to their "sister", "father", "pupil" …: nothing for nouns that are no such tie."""
+        found = [other for one, other in self.words["kin"] if kin in one]
+        found += [one for one, other in self.words["kin"] if kin in other]
+        return frozenset(noun for members in found for noun in members)
 
     def is_generic(self, noun: str) -> bool:
         """Tell whether the noun can stand for almost anyone of its kind ("man", "animal")."""
@@ -124,13 +140,28 @@ class Lexicon:
         last = noun.rsplit(" ", 1)[-1]
         if "-" in last and (tail := last.rsplit("-", 1)[-1]) in table:
             return table[tail]
+        from memreel.agent.tagging import is_in_dictionary
+
         for ending in ("woman", "man", "girl", "boy"):
             if last.endswith(ending):
                 return "person"
         if last.endswith(ABSTRACT_ENDINGS):
             return "abstract"
         label, _, lead = self._probe("nouns", last)
+        if lead < SURE and (tail := self._closed_compound(last)):
+            return table[tail]
+        if lead < PERSON and (label == "person" or (label == "portable" and not is_in_dictionary(last))):
+            return "unsure"
         return label if lead >= LEAD else "unsure"
+
+    def _closed_compound(self, noun: str) -> str:
+        """Return the listed noun that a compound written as one word ends in: "shop" of "barbershop"."""
+        from memreel.agent.tagging import is_in_dictionary
+
+        for cut in range(3, len(noun) - 3):
+            if noun[cut:] in self.listed["nouns"] and noun[cut - 1] != "s" and is_in_dictionary(noun[:cut]):
+                return noun[cut:]
+        return ""
 
     def adjective_class(self, adjective: str) -> str:
         """Return colour, size, age, look (seen) or unseen."""
@@ -150,6 +181,13 @@ class Lexicon:
     def is_young(self, age: str) -> bool:
         """Tell whether an adjective of age says young."""
         return age.lower() in self.words["young"]
+
+    def age_of(self, nouns: Sequence[str]) -> str | None:
+        """Return the age that nouns imply ("old" for a grandmother, "young" for a girl), or none."""
+        lasts = {noun.rsplit(" ", 1)[-1] for noun in nouns}
+        if lasts & self.group("old_people"):
+            return "old"
+        return "young" if lasts & self.group("young_people") else None
 
     def colour(self, words: Sequence[str]) -> str | None:
         """Return the first colour among lower-case words, hyphened ones included."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from memreel.agent.discourse import share_name
 from memreel.agent.lexicon import Gender, Lexicon, lexicon
+from memreel.agent.names import is_name, share_name
 from memreel.agent.phrases import ANIMATE
 from memreel.agent.reading import Candidates, ParsedEntity
-from memreel.agent.tagging import is_noun, singular
+from memreel.agent.tagging import is_in_dictionary, is_noun, singular
 from memreel.memory.records import BankState, CastMember, Entity, Kind
 
 GOOD_ENOUGH = 0.6
@@ -34,13 +34,9 @@ class Profile:
     gender: Gender | None
 
     def look(self, place: str) -> str | None:
-        """Return the latest look at a place ("upper": "blue sweater"; "": a colour of the whole)."""
-        return next((text for where, text in reversed(self.looks) if where == place), None)
-
-
-def is_name(entity: str) -> bool:
-    """Tell whether a surface form is a proper name."""
-    return bool(entity) and entity[0].isupper()
+        """Return the latest look at a place ("upper": "blue sweater"; "": a colour of all); a noun may tell an age."""
+        told = next((text for where, text in reversed(self.looks) if where == place), None)
+        return told or (lexicon().age_of(self.nouns) if place == "age" else None)
 
 
 def profile(kind: Kind, entities: Iterable[str], attrs: Iterable[str], gender: Gender | None = None) -> Profile:
@@ -72,12 +68,15 @@ def is_identity(attr: str, words: Lexicon, kind: Kind) -> bool:
     if words.noun_class(last) in ANIMATE and (" " in attr or words.is_listed(last)):
         return True  # and whatever other noun a character is said to be: "acrobat"
     alone = " " not in attr and kind == "character" and is_noun(last)
-    return alone and words.noun_class(last) not in ("garment", "body", "substance")
+    known = is_in_dictionary(last) or words.noun_class(last) in ANIMATE
+    return alone and known and words.noun_class(last) not in ("garment", "body", "substance")
 
 
 def _noun_of(attr: str, words: Lexicon) -> str:
     parts = attr.lower().split()
-    while len(parts) > 1 and (parts[0] in words.listed["adjectives"] or words.colour(parts[:1])):
+    while len(parts) > 1 and (
+        parts[0] in words.listed["adjectives"] or words.colour(parts[:1]) or not is_in_dictionary(parts[0])
+    ):
         parts.pop(0)
     return " ".join(parts)
 
@@ -145,7 +144,7 @@ def _noun_fit(entity: Profile, member: Profile, words: Lexicon) -> float:
         for theirs in member.nouns:
             best = max(best, _alike(mine, theirs, words))
         if not member.nouns and member.names and words.is_generic(mine) and words.noun_class(mine) == "person":
-            best = max(best, 0.6)
+            best = max(best, 0.65 if words.age_of([mine]) else 0.6)  # "the boy" is no priest, if somebody else is left
     if entity.names and not member.names:
         best -= 0.3  # somebody described earlier gets a name: only with agreeing looks
     return best
@@ -251,9 +250,17 @@ def contradict(entity: Profile, member: Profile) -> bool:
         return True
     if {words.noun_class(noun) for noun in entity.nouns}.isdisjoint({words.noun_class(noun) for noun in member.nouns}):
         return True
+    return contradict_looks(entity, member)
+
+
+def contradict_looks(entity: Profile, member: Profile) -> bool:
+    """Tell whether an entity has another colour of the same thing, or another age, than a cast member."""
+    words = lexicon()
     for place, look in entity.looks:
         theirs = member.look(place)
         mine, other = words.colour(look.split()), words.colour(theirs.split()) if theirs else None
         if mine and other and not _same_colour(mine, other) and mine != other:
+            return True
+        if place == "age" and theirs and words.is_young(look) != words.is_young(theirs):
             return True
     return False

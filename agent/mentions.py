@@ -9,58 +9,17 @@ question, and who they were in earlier prompts the analyst's.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import Literal
 
 from memreel.agent import appositions
-from memreel.agent.clauses import Clauses
 from memreel.agent.descriptions import modifiers
-from memreel.agent.lexicon import Gender
+from memreel.agent.mention import Mention, Role
 from memreel.agent.phrases import ANIMATE, Phrase
+from memreel.agent.worn import Worn
 
-Role = Literal["character", "object", "pronoun", "feature"]
 PLACE_PREPOSITIONS = frozenset(
     ["in", "at", "into", "through", "across", "over", "from", "of", "inside", "outside", "around", "along"]
 )
 PAIRS = {"pair": 2, "couple": 2, "duo": 2, "trio": 3}
-
-
-@dataclass
-class Mention:
-    """One phrase that refers to somebody or something.
-
-    ``descriptions`` are the compounds it is called by ("food critic"), ``kind_of`` its noun class, ``attrs`` short
-    visual phrases. ``owner`` is the mention a feature belongs to, or ``pronoun`` says it ("her"). ``newcomer``: the
-    text says it is another one; ``other``, ``first``: "the other man", "the first man"; ``arriving``: it enters now;
-    ``weak``: scenery unless already known; ``bound``: an object pronoun, never its clause's subject ("looks at her");
-    ``presence``: "enters", "leaves", or "mentioned" where it is only spoken of;
-    ``dummy``: an "it" that need not stand for anything ("it rains"); ``possessed``: somebody's ("Mia's brother").
-    """
-
-    role: Role
-    position: int
-    sentence: int
-    name: str = ""
-    descriptions: list[str] = field(default_factory=list)
-    surface: str = ""
-    kind_of: str = ""
-    attrs: list[str] = field(default_factory=list)
-    gender: Gender | None = None
-    pronoun: str = ""
-    plural: bool = False
-    number: int | None = None
-    definite: bool = False
-    newcomer: bool = False
-    other: bool = False
-    first: bool = False
-    arriving: bool = False
-    weak: bool = False
-    subject: bool = False
-    bound: bool = False
-    dummy: bool = False
-    possessed: bool = False
-    owner: Mention | None = None
-    presence: str = ""
 
 
 def mentions(text: str, known_names: Collection[str] = (), characters: Collection[str] = ()) -> list[Mention]:
@@ -82,14 +41,13 @@ def mentions_and_place(
     return reader.read(), reader.place()
 
 
-class _Reader(Clauses):
+class _Reader(Worn):
     """Reads one text; a class only because every step needs tokens, phrases and words."""
 
     def __init__(self, text: str, known_names: Collection[str], characters: Collection[str]) -> None:
         super().__init__(text, known_names)
         self.known = {word.lower() for name in known_names for word in name.split()}
         self.characters = characters
-        self.mentions: dict[int, Mention] = {}
 
     def read(self) -> list[Mention]:
         skipped: set[int] = set()
@@ -99,10 +57,12 @@ class _Reader(Clauses):
             mention = self._mention(i, phrase, skipped)
             if mention is not None:
                 mention.presence = self.presence(phrase, mention.subject)
+                if mention.role in ("character", "pronoun"):
+                    mention.attrs.extend(self._looks(Phrase(0, 0, 0, modifiers=self.adjectives_behind(i))))
                 self.mentions[i] = mention
         for i in list(self.mentions):
             if self.mentions[i].role == "feature" and self.mentions[i].owner is None:
-                self._attach(i)
+                self.attach(i)
         appositions.join(self.mentions, self.phrases, self.tokens)
         return [self.mentions[i] for i in sorted(self.mentions)]
 
@@ -138,8 +98,16 @@ class _Reader(Clauses):
             phrase.governor == "of" or phrase.governor_tag.startswith("VB")
         ):
             return None  # "the sky is a deep orange"
+        if self.words.colour([phrase.head]) or self._is_piece(phrase):
+            return self._possessive_only(i, phrase)  # "its skin a brilliant red", "slides his queen"
+        if phrase.governor == "like" and phrase.governor_tag != "VVB" and {"a", "an"} & {*phrase.determiners}:
+            return None  # "falls like a tree"
+        if phrase.governor == "as" and self.tokens[phrase.start - 2].tag == "AJ0" and not self.is_subject(phrase):
+            return None  # "pink as a shrimp"
         if self.is_predicate(i):
             return None  # "the portrait is still the centerpiece"
+        if pronoun := self.is_naming(i):
+            return Mention("feature", i, phrase.sentence, name=phrase.name, pronoun=pronoun)
         kind_of = self._kind_of(i, phrase, skipped)
         if kind_of in ANIMATE and self.says_what_it_is(i):
             seen, nouns = modifiers(phrase, self.words)
@@ -148,8 +116,8 @@ class _Reader(Clauses):
             return Mention(
                 "feature", i, phrase.sentence, "", [" ".join(nouns)], attrs=seen, gender=gender, owner=subject
             )
-        if kind_of in ("garment", "body") and (kind_of == "body" or self._is_worn(i)):
-            return self._feature(i, phrase)
+        if kind_of in ("garment", "body") and (kind_of == "body" or self.is_worn(i)):
+            return self.feature(i, phrase)
         role: Role
         if kind_of in ANIMATE:
             role = "character"
@@ -180,15 +148,29 @@ class _Reader(Clauses):
             pronoun=phrase.possessive,
             dummy=self.is_dummy(i, phrase.possessive),
             possessed=phrase.possessor is not None,
+            clause=self.clause_of(phrase),
+            described=self.is_described(phrase),
+            owner=self.mentions.get(phrase.possessor) if phrase.possessor is not None else None,
+            called_out=bool(phrase.name) and self.is_called_out(i),
         )
         if "female" in words or "male" in words:
             mention.gender = "female" if "female" in words else "male"
-        hair = self.words.group("hair_colours") if kind_of == "person" else frozenset()
-        seen = [f"{attr} hair" if attr in hair else attr for attr in seen if attr not in ("female", "male")]
-        mention.attrs = seen
+        mention.attrs = self._looks(phrase) if kind_of == "person" else seen
+        mention.attrs = [attr for attr in mention.attrs if attr not in ("female", "male")]
         mention.first = "first" in words and "the" in words
         mention.weak = self._is_weak(i, phrase, mention)
         return mention
+
+    def _looks(self, phrase: Phrase) -> list[str]:
+        """Return what can be seen of a person: "ginger" is said of the hair."""
+        hair = self.words.group("hair_colours")
+        return [f"{attr} hair" if attr in hair else attr for attr in modifiers(phrase, self.words)[0]]
+
+    def _is_piece(self, phrase: Phrase) -> bool:
+        """Tell whether a noun is a piece of the game that the text speaks of, unless the story has such a character."""
+        pieces = self.words.words["pieces"]
+        played = {piece for token in self.tokens for piece in pieces.get(token.lower, ())}
+        return phrase.head in played and len(phrase.nouns) == 1 and phrase.head not in self.characters
 
     def _kind_of(self, i: int, phrase: Phrase, skipped: set[int]) -> str:
         """Return the noun class of a phrase, looking through "a pair of …" and past places' names."""
@@ -212,6 +194,8 @@ class _Reader(Clauses):
                 kind_of = "person" if not self.words.is_listed(phrase.head) else kind_of
             return kind_of
         last = phrase.name.rsplit(" ", 1)[-1]
+        if self.is_called_out(i):
+            return "person"
         if (
             last.lower() not in self.known
             and phrase.start
@@ -221,10 +205,17 @@ class _Reader(Clauses):
         if last.lower() in self.known or self._is_explained(i) or self._explains(i):
             return "person"
         listed = self.words.listed["nouns"].get(phrase.name.lower()) or self.words.listed["nouns"].get(last.lower())
-        if listed in ("place", "furniture", "nature", "time"):
-            return listed
         acts = any(p.name == phrase.name and self.is_subject(p) for p in self.phrases)
-        spoken_of = self.is_thought_of(phrase) or self.is_followed_by_possession(phrase)
+        follower = self.phrases[i + 1] if i + 1 < len(self.phrases) else None
+        if follower is not None and follower.head == "year" and self.between(phrase, follower) == [","]:
+            return "person"
+        if "the" in phrase.determiners and not acts and last.lower() not in self.known:
+            return "place"  # "the whole Earth"
+        if listed in ("place", "furniture") or (listed in ("nature", "time") and not acts):
+            return listed
+        spoken_of = self.is_thought_of(phrase) or self.is_faced(phrase) or self.is_followed_by_possession(phrase)
+        if self.possesses(i) in ("body", "garment") or self.is_beside_somebody(i, self.known):
+            return "person"
         if phrase.governor in PLACE_PREPOSITIONS and not acts and not spoken_of:
             return "place"
         if not acts and phrase.governor_tag == "PRP" and self.words.noun_class(phrase.name) in ("time", "place"):
@@ -275,6 +266,8 @@ class _Reader(Clauses):
 
     def _is_weak(self, i: int, phrase: Phrase, mention: Mention) -> bool:
         if mention.role == "character":
+            if not mention.name and self.possesses(i) in ("furniture", "place"):
+                return True  # "the pilot's seat"
             if mention.name or mention.number or mention.definite:
                 return False
             if phrase.governor == "," and phrase.head in self.words.group("epithets"):
@@ -298,79 +291,3 @@ class _Reader(Clauses):
             dummy = self.is_dummy(i, phrase.possessive)
             return Mention("pronoun", i, phrase.sentence, pronoun=phrase.possessive, dummy=dummy)
         return None
-
-    # Garments and features.
-
-    def _is_worn(self, i: int) -> bool:
-        phrase = self.phrases[i]
-        governor = self.list_governor(i)
-        lead = self.phrases[self.list_lead(i)]
-        if (
-            governor in self.words.group("wearing")
-            or governor in ("has", "had")
-            or lead.possessive
-            or phrase.possessive
-            or phrase.possessor is not None
-        ):
-            return True
-        if governor in ("with", "in"):
-            return self._owner(i) is not None
-        return False
-
-    def _feature(self, i: int, phrase: Phrase) -> Mention:
-        seen, nouns = modifiers(phrase, self.words)
-        noun = " ".join(nouns)
-        head = nouns[-1] if nouns else ""
-        place = self.words.covers.get(head) or self.words.covers.get(phrase.head)
-        shown = (
-            bool(seen)
-            or place in ("face", "sight", "head", "neck", "upper", "lower", "feet")
-            or head
-            in ("braids", "curls", "ponytail", "pigtails", "bun", "dreadlocks", "freckles", "tattoos", "tattoo", "scar")
-        )
-        attrs = [" ".join([*seen, noun])] if shown and (place or self.words.noun_class(noun) == "garment") else []
-        if phrase.possessive and not seen:
-            attrs = []  # "adjusts his hat" tells nothing of its look
-        dummy = self.is_dummy(i, phrase.possessive)
-        return Mention("feature", i, phrase.sentence, attrs=attrs, pronoun=phrase.possessive, dummy=dummy)
-
-    def _owner(self, i: int) -> int | None:
-        """Return the phrase that a worn phrase belongs to: the nearest character, or the subject after a comma."""
-        phrase = self.phrases[i]
-        if phrase.possessor is not None:
-            return phrase.possessor
-        first = self.list_lead(i)
-        lead = self.phrases[first]
-        if first == 0:
-            return None
-        previous = self.phrases[first - 1]
-        direct = self.between(previous, lead)
-        if lead.governor == "with" and len(direct) == 1 and not self._can_own(first - 1):
-            return None  # "a table with a cloth"
-        candidates = [
-            k for k in range(first - 1, -1, -1) if self.phrases[k].sentence == phrase.sentence and self._can_own(k)
-        ]
-        if not candidates:
-            return None
-        feature = self.mentions.get(first - 1)
-        if feature is not None and feature.role == "feature":
-            return self._owner(first - 1)  # "with silver hair, wearing a red hat"
-        if "," in direct and "who" not in direct and "whose" not in direct:
-            return candidates[-1]
-        return candidates[0]
-
-    def _can_own(self, i: int) -> bool:
-        phrase = self.phrases[i]
-        mention = self.mentions.get(i)
-        return bool(phrase.pronoun and phrase.pronoun != "it") or (mention is not None and mention.role == "character")
-
-    def _attach(self, i: int) -> None:
-        mention = self.mentions[i]
-        if mention.pronoun:
-            return  # "his palm": the pronoun says whose
-        owner = self._owner(i)
-        if owner is not None and owner in self.mentions:
-            mention.owner = self.mentions[owner]
-            if mention.owner.role != "pronoun":
-                mention.owner.attrs.extend(attr for attr in mention.attrs if attr not in mention.owner.attrs)
-                mention.attrs = []

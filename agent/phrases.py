@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from memreel.agent.lexicon import Lexicon
-from memreel.agent.tagging import Token, may_be_verb
+from memreel.agent.tagging import Token, may_be_verb, might_be_verb
 
 DETERMINERS = ("AT0", "DPS", "DT0", "CRD", "ORD")
 ADJECTIVES = ("AJ0", "AJC", "AJS")
@@ -20,6 +20,7 @@ PARTICIPLES = ("VVN", "VVD", "VVG")
 NUMBERS = {"both": 2, "two": 2, "three": 3, "four": 4, "five": 5}
 ANIMATE = ("person", "animal", "being")
 SCENERY = ("place", "furniture", "nature", "time", "sensory", "substance")
+CAUSING = ("let", "lets", "make", "makes", "help", "helps", "see", "sees", "watch", "watches", "hear", "hears")
 THINGS = ("portable", "vehicle", "garment", "furniture", "place")
 
 
@@ -113,7 +114,10 @@ def _read(tokens: Sequence[Token], start: int, verbless: bool, lexicon: Lexicon)
     if others and i < len(tokens) and _is_its_verb(tokens[i], lexicon):
         return _without_noun(tokens, phrase, i)
     while i < len(tokens) and tokens[i].is_noun and tokens[i].sentence == first.sentence:
-        if i > nouns_from and _ends_before(tokens[nouns_from:i], tokens[i], phrase, verbless, lexicon):
+        if i > nouns_from and (
+            _is_verb_of(tokens[nouns_from:i], tokens[i : i + 3], phrase, lexicon, _lacks_verb(tokens, start))
+            or _ends_before(tokens[nouns_from:i], tokens[i], phrase, verbless, lexicon)
+        ):
             phrase.acts = tokens[i].tag != "NP0"
             break
         i += 1
@@ -125,6 +129,9 @@ def _read(tokens: Sequence[Token], start: int, verbless: bool, lexicon: Lexicon)
         return _without_noun(tokens, phrase, i)
     phrase.end = i
     proper = [token for token in nouns if token.tag == "NP0"]
+    if len(nouns) == 1 and proper and phrase.determiners and _is_listed_animate(nouns[0].lower, lexicon):
+        proper = []  # "the Viking"
+        nouns = [Token(nouns[0].lower, "NN1", nouns[0].lower, nouns[0].sentence)]
     common = [token for token in nouns if token.tag != "NP0"]
     if nouns[-1].tag == "NP0":
         phrase.name = " ".join(token.text for token in proper)
@@ -135,6 +142,10 @@ def _read(tokens: Sequence[Token], start: int, verbless: bool, lexicon: Lexicon)
         phrase.head = common[-1].lemma if common[-1].tag != "NP0" else common[-1].lower
         phrase.plural = common[-1].tag == "NN2"
     return phrase
+
+
+def _is_listed_animate(noun: str, lexicon: Lexicon) -> bool:
+    return lexicon.is_listed(noun) and lexicon.noun_class(noun) in ANIMATE
 
 
 def _is_its_verb(token: Token, lexicon: Lexicon) -> bool:
@@ -193,6 +204,39 @@ def _noun_follows(tokens: Sequence[Token], i: int) -> bool:
     return False
 
 
+def _lacks_verb(tokens: Sequence[Token], start: int) -> bool:
+    """Tell whether no verb stands in a sentence before a phrase, so that its own is still to come."""
+    before = [token for token in tokens[:start] if token.sentence == tokens[start].sentence]
+    return bool(before) and not any(token.is_finite for token in before)
+
+
+def _is_verb_of(
+    nouns: Sequence[Token], rest: Sequence[Token], phrase: Phrase, lexicon: Lexicon, lacks_verb: bool
+) -> bool:
+    """Tell whether a "noun" is the verb of who is named before it, by what stands behind: "Igor trips, and …"."""
+    if len(rest) < 2 or rest[0].tag not in ("NN1", "NN2") or not might_be_verb(rest[0].lower):
+        return False
+    following, behind = rest[:2]
+    goes_on = (
+        behind.lower == "home"
+        or behind.tag.startswith(("AT0", "DPS", "PR", "PN", "AV", "CJ", "DT0", "TO0"))
+        or behind.text in ",."
+    )
+    name = nouns[-1].tag == "NP0" and not phrase.determiners and not phrase.modifiers
+    if following.tag == "NN2":
+        if name:
+            return goes_on and phrase.governor_tag != "PRP"
+        actor = lexicon.noun_class(" ".join(token.lower for token in nouns)) in ANIMATE
+        joined = behind.lower == "and" and len(rest) > 2 and rest[2].tag == "VVZ"  # "a whale surfaces and looks"
+        return actor and (joined or behind.tag in ("NP0", "AT0", "DPS", "PNP"))  # "the sherpa ties Tom to …"
+    kind = lexicon.noun_class(" ".join(token.lower for token in nouns))
+    if kind == "place" and phrase.governor_tag == "PRP":
+        return lacks_verb and behind.tag in ("CJS", "AT0", "DPS")  # "a wizard and a dragon in the chamber watch as …"
+    made_to = phrase.governor in CAUSING
+    actor = name or (kind in ANIMATE and made_to and behind.tag.startswith(("AVP", "PRP", "AT0")))
+    return actor and (made_to or phrase.governor == "and") and goes_on
+
+
 def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbless: bool, lexicon: Lexicon) -> bool:
     """Tell whether a following "noun" is rather the verb of what is named before it.
 
@@ -203,9 +247,11 @@ def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbl
     if verbless and behind and following.tag != "NP0" and may_be_verb(following.lower):
         return True
     if following.tag == "NP0" and last.tag != "NP0":
-        return last.tag == "NN2" or lexicon.noun_class(last.lower) in SCENERY  # "In the hallway Tom waits"
+        kind = lexicon.noun_class(last.lower)
+        there = phrase.governor_tag == "PRP" and phrase.determiners and kind not in ANIMATE
+        return last.tag == "NN2" or kind in SCENERY or bool(there)  # "In the hallway Tom waits"
     if last.tag == "NP0":
-        return following.tag == "NN2" and may_be_verb(following.lower)
+        return following.lower == "home" or (following.tag == "NN2" and may_be_verb(following.lower))
     if last.tag == "NN2":
         return True
     if lexicon.is_listed(f"{last.lower} {following.lemma}") or lexicon.colour([last.lower]):

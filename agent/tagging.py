@@ -9,6 +9,7 @@ module corrects what a tagger of general English gets wrong in prompts (names at
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,17 +20,24 @@ from memreel.agent.lexicon import lexicon
 
 LONGEST_WORD = 40
 """Longer "words" are no English; the tagger's cost grows with the square of a word's length."""
+DICTIONARY = -25.0
+"""Log-likelihood that the tagger gives the words of its dictionary; those that it guesses lie below -28."""
 LONGEST_SENTENCE = 120
 """Tokens tagged together."""
 
 _TOKEN = re.compile(
     r"(?:Dr|Mr|Mrs|Ms|Prof|Capt|Sgt|St|Lt)\.(?=\s)"
     r"|[^\W\d_]+(?=n't\b)|n't\b"
+    r"|\b[A-Z][a-z]?'[A-Z][^\W\d_]+"
     r"|[^\W\d_]+(?:-[^\W_]+)*"
     r"|'(?:s|re|ll|ve|d|m)\b"
     r"|\d+(?:[.,]\d+)*(?:-[^\W\d_]+)*"
     r"|\S"
 )
+_HEADING = re.compile(
+    r"\b(?:INT|EXT)\b[^a-z]{1,80}?[-–—] *(?:DAY|NIGHT|DAWN|DUSK|MORNING|EVENING|LATER|CONTINUOUS)\b\.?"
+)
+"""The heading of a screenplay's scene: "INT. KITCHEN - NIGHT"."""
 _LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
 _TITLE = re.compile(r"(?:Dr|Mr|Mrs|Ms|Prof|Capt|Sgt|St|Lt)\.$")
 
@@ -80,6 +88,33 @@ def may_be_verb(word: str) -> bool:
 
 
 @lru_cache(maxsize=8192)
+def might_be_verb(word: str) -> bool:
+    """Tell whether a word can be a verb at all, be it rarely: "trips", "surfaces"."""
+    if may_be_verb(word):
+        return True
+    stem = word.removesuffix("s")
+    if len(word) > LONGEST_WORD or not _LATIN.match(word):
+        return False
+    return any(mark in ("VVI", "VVB", "VVZ") for mark, _ in _tagger().tag_word(stem, casesensitive=False))
+
+
+@lru_cache(maxsize=8192)
+def is_in_dictionary(word: str) -> bool:
+    """Tell whether the tagger has learnt a lower-case word as a common noun, rather than guessing what it is."""
+    if len(word) > LONGEST_WORD or not _LATIN.match(word):
+        return False
+    return any(mark in ("NN1", "NN0", "NN2") and likely > DICTIONARY for mark, likely in _tagger().tag_word(word))
+
+
+@lru_cache(maxsize=8192)
+def is_word(word: str) -> bool:
+    """Tell whether the tagger has learnt a lower-case word as anything but a name."""
+    if len(word) > LONGEST_WORD or not _LATIN.match(word):
+        return True
+    return any(mark != "NP0" and likely > DICTIONARY for mark, likely in _tagger().tag_word(word))
+
+
+@lru_cache(maxsize=8192)
 def is_noun(word: str) -> bool:
     """Tell whether a lower-case word is a noun before it is anything else."""
     if len(word) > LONGEST_WORD or not _LATIN.match(word):
@@ -101,8 +136,11 @@ def singular(noun: str) -> str:
 def split(text: str) -> list[list[str]]:
     """Split a text into sentences of tokens."""
     sentences: list[list[str]] = [[]]
-    for found in _TOKEN.finditer(text.replace("’", "'")):
+    for found in _TOKEN.finditer(_HEADING.sub(" ", text.replace("’", "'"))):
         word = found.group()
+        whole = word.replace("-", "")
+        if whole != word and lexicon().is_listed(whole):
+            word = whole  # "saxophon-ist"
         sentences[-1].append(word)
         if word in ".!?;。！？；" or len(sentences[-1]) >= LONGEST_SENTENCE:
             sentences.append([])
@@ -142,6 +180,8 @@ def tag(text: str, known_names: Collection[str] = ()) -> list[Token]:
 def _may_be_shouted_name(before: str, word: str) -> bool:
     """Tell whether a word in capitals is a name so written ("VEX"), rather than an abbreviation or an emphasis."""
     small = word.lower()
+    if len(word) > LONGEST_WORD:
+        return False
     if before.lower() in lexicon().group("before_writing") or small in lexicon().group("abbreviations"):
         return False
     if lexicon().is_listed(small):
@@ -154,7 +194,8 @@ def _may_be_shouted_name(before: str, word: str) -> bool:
 def _tag_sentence(words: list[str], number: int, names: Collection[str], common: Collection[str]) -> list[Token]:
     """Tag a sentence; ``names`` are names wherever they stand, ``common`` words no names just because they begin it."""
     plain = [
-        word if len(word) <= LONGEST_WORD and (_LATIN.match(word) or not word[0].isalpha()) else "." for word in words
+        word if len(word) <= LONGEST_WORD and (_LATIN.match(word) or not _is_foreign(word[0])) else "."
+        for word in words
     ]
     tagged = _tagger().tag_sent(plain, taglevel=1)
     tokens: list[Token] = []
@@ -173,11 +214,15 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str], common:
             mark = "NN1"
         elif mark == "NN2" and i and words[i - 1].lower() in ("a", "an") and not word.endswith("s"):
             mark, lemma = "NN1", word  # "a herder"
+        elif mark == "AJ0" and _is_acting(i, words, tagged):
+            mark = "NN1"
         elif mark == "NN1" and word in lexicon().listed["adjectives"] and _is_one_of_two(i, words, tagged):
             mark = "AJ0"
         elif mark == "NN2" and word.lower() in (f"{lemma}er".lower(), f"{lemma}or".lower()):
             mark, lemma = "NN1", word  # "the herder" is no herd
-        elif mark == "NN2" and _is_verb_between_phrases(i, words, tagged, tokens):
+        elif mark == "NN2" and (
+            _is_verb_between_phrases(i, words, tagged, tokens) or _is_awaited_verb(i, words, tokens)
+        ):
             mark = "VVZ"
         elif mark in ("VVZ", "VVB") and i > 1 and _is_described(tagged[i - 2][2], tagged[i - 1]):
             mark, lemma = "NN2", singular(word.lower())
@@ -192,6 +237,22 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str], common:
             lemma = lemma[:-2] + "y"
         tokens.append(Token(word, mark, lemma, number))
     return tokens
+
+
+def _is_foreign(sign: str) -> bool:
+    """Tell whether a sign is a letter, or a symbol that stands for words as emoji do."""
+    return sign.isalpha() or unicodedata.category(sign) == "So"
+
+
+def _is_acting(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether an "adjective" is who acts, and the "noun" behind it the verb: "the general glares at …"."""
+    if not i or i + 2 >= len(words) or tagged[i - 1][2] not in ("AT0", "DPS"):
+        return False
+    if lexicon().listed["nouns"].get(words[i].lower()) not in ("person", "animal", "being"):
+        return False
+    after = tagged[i + 2][2]
+    follows = after.startswith(("PR", "AT0", "PN", "AV", "DPS", "CJ")) or words[i + 2] in ",."
+    return tagged[i + 1][2] in ("NN1", "NN2") and might_be_verb(words[i + 1].lower()) and follows
 
 
 def _is_one_of_two(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
@@ -217,6 +278,15 @@ def _is_verb_between_phrases(
     while opened >= 0 and tagged[opened][2] in ("NN1", "NP0", "NN0", "UNC", "AJ0", "AT0", "DPS", "CRD"):
         opened -= 1
     return opened < 0 or not tagged[opened][2].startswith("PR")  # "in the palace gardens a girl waits"
+
+
+def _is_awaited_verb(i: int, words: list[str], before: Sequence[Token]) -> bool:
+    """Tell whether a "plural" is the verb of who is described between commas: "Bart, a terrier, barks."."""
+    if i < 3 or words[i - 1] != "," or not words[i].endswith("s") or not might_be_verb(words[i].lower()):
+        return False
+    sentence = [token for token in before if token.sentence == before[-1].sentence]
+    closes = i + 1 == len(words) or words[i + 1] in ".;!"
+    return closes and sentence[0].tag == "NP0" and not any(token.is_finite for token in sentence)
 
 
 def _stands_for_noun(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
@@ -257,7 +327,9 @@ def _is_name(i: int, mark: str, tagged: list[tuple[str, str, str]]) -> bool:
     if i:
         return mark in ("NN1", "NN2", "AJ0", "UNC", "VVB", "VVI", "ITJ", "NN0")
     word = str(tagged[0][0]).lower()
-    if _is_introduced(tagged):
+    if _is_introduced(tagged) or _is_part_of_name(word, tagged):
+        return True
+    if word in lexicon().group("names_too") and _acts_as_nobody_else(tagged):
         return True
     if lexicon().listed["nouns"].get(word) in ("sensory", "time", "nature", "place", "abstract", "furniture"):
         return False
@@ -266,15 +338,38 @@ def _is_name(i: int, mark: str, tagged: list[tuple[str, str, str]]) -> bool:
     return mark in ("NN1", "NN0", "UNC", "AJ0") and _stands_alone(tagged)
 
 
+def _is_part_of_name(word: str, tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether a sentence begins with a title or an unknown word and a name ("Brother Benedict"), or "Tico"."""
+    if len(tagged) > 2 and tagged[1][0] == "," and str(tagged[2][0]).lower() == "who":
+        return True  # "Ole, who was sweeping, …"
+    if len(tagged) < 2 or tagged[1][2] != "NP0" or not str(tagged[1][0])[:1].isupper():
+        return not is_word(word) and (_stands_alone(tagged) or _is_verb_of_first(tagged))
+    return word in lexicon().words["titles"] or (tagged[0][2] == "NN1" and not is_in_dictionary(word))
+
+
+def _is_verb_of_first(tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether the second word is a verb that was taken for a plural: "Tico poles a canoe"."""
+    after = tagged[2][2] if len(tagged) > 2 else ""
+    return tagged[1][2] == "NN2" and might_be_verb(tagged[1][0]) and after.startswith(("AT0", "DPS", "PR", "PN"))
+
+
 def _is_introduced(tagged: list[tuple[str, str, str]]) -> bool:
     """Tell whether a sentence begins with one word and who that is: "Joy, a toddler with …", "Quill, her raven, …"."""
-    if len(tagged) < 4 or tagged[1][0] != "," or tagged[0][2] not in ("NN1", "NN0", "NP0", "UNC", "VVB", "VVI", "ITJ"):
+    if len(tagged) < 4 or tagged[1][0] != ",":
+        return False
+    if tagged[0][2] not in ("NN1", "NN0", "NP0", "UNC", "VVB", "VVI", "ITJ") and is_word(str(tagged[0][0]).lower()):
         return False
     if tagged[2][2] != "DPS" and str(tagged[2][0]).lower() not in ("a", "an"):
         return False
     said = takewhile(lambda item: item[0] != "," and not item[2].startswith(("PR", "VVZ")), tagged[3:10])
     last = [str(item[0]).lower() for item in said][-1:]
     return bool(last) and lexicon().noun_class(last[0]) in ("person", "animal", "being")
+
+
+def _acts_as_nobody_else(tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether a bare word that may be a name does what only people do: "Sky crouches", but "Hope fades"."""
+    natural = str(tagged[1][1]).lower() in lexicon().group("natural_verbs") if len(tagged) > 1 else True
+    return not natural and _stands_alone(tagged)
 
 
 def _stands_alone(tagged: list[tuple[str, str, str]]) -> bool:

@@ -1,6 +1,6 @@
 """Triton kernels for what a compiler's own code reads or writes more often than needed, on a GPU.
 
-`round_gelu` applies the GELU and rounds to e4m3 in one pass over a row; `turn_keys` turns keys by their rotary angles on
+`round_gelu` applies the GELU and rounds to e4m3 in one pass over a row; `turn_keys` turns keys by their angles on
 the way into a context; `carry` takes keys or values there as they are. Both round to e4m3 where the context is in it.
 Triton comes with CUDA builds of torch only, so this module is imported where tensors are on a GPU.
 """
@@ -86,7 +86,7 @@ def _taken(given: torch.Tensor, out: torch.Tensor, angles: torch.Tensor | None, 
 
 
 def turn_keys(keys: torch.Tensor, angles: torch.Tensor, out: torch.Tensor) -> None:
-    """Write keys ``[rows, tokens, heads, head_dim]`` into ``out``, turned by ``angles`` ``[2, tokens, head_dim / 2]``."""
+    """Write keys ``[rows, tokens, heads, head_dim]`` into ``out``, turned by angles ``[2, tokens, width / 2]``."""
     _taken(keys, out, angles, None)
 
 

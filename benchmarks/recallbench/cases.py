@@ -108,8 +108,10 @@ class Read:
 
 @dataclass(frozen=True)
 class Take:
-    """One script under one variant; ``weights`` is the video model's fingerprint, ``judged`` whether looks were read,
-    ``read`` how its prompts were."""
+    """One script under one variant.
+
+    ``weights`` is the video model's fingerprint, ``judged`` whether looks were read, ``read`` how its prompts were.
+    """
 
     script: int
     archetype: str

@@ -1,0 +1,55 @@
+"""What a mention is: one phrase of a prompt that speaks of somebody or something, with what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from memreel.agent.lexicon import Gender
+
+Role = Literal["character", "object", "pronoun", "feature"]
+
+
+@dataclass
+class Mention:
+    """One phrase that refers to somebody or something.
+
+    ``descriptions`` are the compounds it is called by ("food critic"), ``kind_of`` its noun class, ``attrs`` short
+    visual phrases. ``owner`` is the mention whose feature, thing or brother it is, or ``pronoun`` says it ("her").
+    ``newcomer``: the text says it is another one; ``other``, ``first``: "the other man", "the first man";
+    ``arriving``: it enters now; ``clause``: a number that differs between clauses;
+    ``weak``: scenery unless already known; ``bound``: an object pronoun, never its clause's subject ("looks at her");
+    ``presence``: "enters", "leaves", or "mentioned" where it is only spoken of;
+    ``dummy``: an "it" that need not stand for anything ("it rains"); ``possessed``: somebody's ("Mia's brother");
+    ``called_out``: a name by which somebody is spoken to; ``described``: its sentence says how it looks;
+    ``human``: a feature that no animal has.
+    """
+
+    role: Role
+    position: int
+    sentence: int
+    name: str = ""
+    descriptions: list[str] = field(default_factory=list)
+    surface: str = ""
+    kind_of: str = ""
+    attrs: list[str] = field(default_factory=list)
+    gender: Gender | None = None
+    pronoun: str = ""
+    plural: bool = False
+    number: int | None = None
+    definite: bool = False
+    newcomer: bool = False
+    other: bool = False
+    first: bool = False
+    arriving: bool = False
+    weak: bool = False
+    subject: bool = False
+    bound: bool = False
+    dummy: bool = False
+    possessed: bool = False
+    called_out: bool = False
+    clause: int = 0
+    described: bool = False
+    human: bool = False
+    owner: Mention | None = None
+    presence: str = ""
