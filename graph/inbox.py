@@ -76,7 +76,8 @@ def take(state: MemreelState, folder: RunFolder) -> MemreelState:
 
 def taken_in(state: MemreelState, lines: Sequence[dict[str, Any]]) -> MemreelState:
     """Return the update by which ``lines`` become part of the script; a prompt for now ends the current one."""
-    prompts, pushed, begun = list(state["prompts"]), dict(state["pushed"]), state["prompt_id"]
+    prompts, pushed, earlier = list(state["prompts"]), dict(state["pushed"]), state["earlier"]
+    begun = state["prompt_id"] - earlier
     update: MemreelState = {}
     urgent = 0
     for line in lines:
@@ -86,10 +87,10 @@ def taken_in(state: MemreelState, lines: Sequence[dict[str, Any]]) -> MemreelSta
         place = len(prompts)
         if line["when"] == "now":
             place, urgent = begun + urgent, urgent + 1
-            pushed = {str(int(key) + (int(key) > place)): value for key, value in pushed.items()}
+            pushed = {str(int(key) + (int(key) > earlier + place)): value for key, value in pushed.items()}
             update["chunks"] = state["chunk_id"]
         prompts.insert(place, line["prompt"])
-        pushed[str(place + 1)] = {"at": line["at"], "index": line["index"]}
+        pushed[str(earlier + place + 1)] = {"at": line["at"], "index": line["index"]}
     return {**update, "prompts": prompts, "pushed": pushed}
 
 
