@@ -2,8 +2,8 @@
 
 It is the truth for cast, memory frames and position, so LangGraph's checkpoints are the video's checkpoints. Tensors,
 pictures and per-chunk records never stand here: latents and memory frames lie in the run folder, the chunks' records in
-its event log. Nor do prompts that are long behind: they are in that log too (see `memreel.graph.journal`). So what grows
-is only the cast, with who and what is new in the story, and the frames kept of each.
+its event log. Nor do prompts that are long behind: they are in that log too (see `memreel.graph.journal`). So a state
+grows with who and what is new in the story, never with the length of the video.
 """
 
 from __future__ import annotations
