@@ -114,10 +114,12 @@ def main() -> int:
         while kills < options.count or not videos:
             videos += 1
             made = RunFolder(work / f"killed-{videos}" / "film")
-            while kills < options.count and run(script, made.path.parent, moment(draw, loading, chunk)) != 0:
-                kills += 1
-                print(f"kill {kills}: video {videos}, {_chunks(made.events)} chunks", flush=True)
-            run(script, made.path.parent, None)
+            while kills < options.count and not made.complete():
+                if run(script, made.path.parent, moment(draw, loading, chunk)) != 0:
+                    kills += 1
+                    print(f"kill {kills}: video {videos}, {_chunks(made.events)} chunks", flush=True)
+            if not made.complete():
+                run(script, made.path.parent, None)
             lost += [f"{made.path.parent.name}/{name}" for name in differing(made, whole)]
     finally:
         shutil.rmtree(work, ignore_errors=True)
