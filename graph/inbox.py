@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, cast, get_args
 
 from memreel.errors import StoreError, UserError
+from memreel.graph.same import made_by
 from memreel.graph.session import open_session
 from memreel.graph.state import MemreelState
 from memreel.output.run_folder import RunFolder
@@ -26,13 +27,15 @@ def push(folder: RunFolder, prompt: str, when: When = "next") -> None:
     """Leave a prompt for the stream in ``folder``.
 
     Raises:
-        UserError: the prompt is empty, or ``when`` is unknown.
+        UserError: the prompt is empty, ``when`` is unknown, or there is no stream that will ever take it.
         StoreError: it could not be written.
     """
     if when not in get_args(When):
         raise UserError(f"push: when={when!r}; give 'next' or 'now'")
     [text] = check_prompts([prompt], "push")
     session = open_session(folder.path)
+    if session is None:
+        require_live(folder)
     made = session.stream.index if session is not None else _chunks(folder)
     _append(folder, {"prompt": text, "when": when, "at": time.time(), "index": made})
 
@@ -44,6 +47,21 @@ def end(folder: RunFolder) -> None:
         StoreError: it could not be written.
     """
     _append(folder, {"end": True})
+
+
+def require_live(folder: RunFolder) -> None:
+    """Check that the run in ``folder`` waits for prompts, now or when somebody goes on with it.
+
+    Raises:
+        UserError: it does not.
+    """
+    made = made_by(folder)
+    if made is None:
+        raise UserError(f"{folder.path} has only just been begun; push again in a moment")
+    if not made["live"]:
+        raise UserError(f"{folder.path} has a script and takes no prompts: fork it, or begin a stream by memreel live")
+    if folder.finished():
+        raise UserError(f"the stream in {folder.path} has ended: fork it, or begin another by memreel live")
 
 
 def lines_after(folder: RunFolder, taken: int) -> list[dict[str, Any]]:
