@@ -64,6 +64,11 @@ def require_live(folder: RunFolder) -> None:
         raise UserError(f"the stream in {folder.path} has ended: fork it, or begin another by memreel live")
 
 
+def inbox_size(folder: RunFolder) -> int:
+    """Return the inbox's bytes; a glance that costs nothing however much has ever arrived."""
+    return folder.inbox.stat().st_size if folder.inbox.exists() else 0
+
+
 def lines_after(folder: RunFolder, taken: int) -> list[dict[str, Any]]:
     """Return what has arrived since ``taken`` lines were taken; a line that is still being written comes later.
 
