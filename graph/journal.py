@@ -76,26 +76,24 @@ class Journal:
         return self._earlier.with_earlier(state["bank"])
 
 
-def parting(state: MemreelState, bank: BankState) -> Iterator[Event]:
-    """Yield the events by which prompts that are behind leave the state; ``bank`` is the state's, with every prompt."""
-    for number in range(state["earlier"] + 1, _earlier_at(state) + 1):
-        yield {"type": "earlier", **leaving(bank, number, prompt_at(state, number))}
+def parted(state: MemreelState, bank: BankState) -> tuple[MemreelState, list[Event]]:
+    """Let prompts that are long behind leave a state, ``bank`` being its bank with every prompt.
 
-
-def parted(state: MemreelState, bank: BankState) -> MemreelState:
-    """Return the update of a state whose prompts have left by `parting`."""
-    earlier = _earlier_at(state)
-    prompts = state["prompts"][earlier - state["earlier"] :]
-    return {"bank": without_earlier(bank, earlier), "prompts": prompts, "earlier": earlier}
+    Returns:
+        The state's update, good once the events that come with it are logged.
+    """
+    before, earlier = state["earlier"], max(state["earlier"], state["prompt_id"] - KEPT)
+    left: list[Event] = [
+        {"type": "earlier", **leaving(bank, number, prompt_at(state, number))}
+        for number in range(before + 1, earlier + 1)
+    ]
+    prompts = state["prompts"][earlier - before :]
+    return {"bank": without_earlier(bank, earlier), "prompts": prompts, "earlier": earlier}, left
 
 
 def script_of(events: Iterable[Event], state: MemreelState) -> list[str]:
     """Return a state's script from its first prompt on, with those that left it for the log of ``events``."""
     return [*(event["record"]["text"] for event in _left(events)), *state["prompts"]]
-
-
-def _earlier_at(state: MemreelState) -> int:
-    return max(state["earlier"], state["prompt_id"] - KEPT)
 
 
 def _left(events: Iterable[Event]) -> Iterator[Event]:

@@ -31,7 +31,7 @@ from memreel.configs.schema import RunConfig
 from memreel.errors import MemreelError, StoreError, UserError
 from memreel.graph.ahead import LookAhead
 from memreel.graph.checks import Checks, looker_for
-from memreel.graph.journal import Journal, parted, parting
+from memreel.graph.journal import Journal, parted
 from memreel.graph.latents import log_of, write_latents
 from memreel.graph.record import agent_json, chapters, prompt_event, run_event, run_json, scene_of
 from memreel.graph.state import ChunkRef, MemreelState, before_first_prompt, prompt_at, script_length
@@ -309,16 +309,14 @@ class Session:
 
         Prompts that are long behind leave the state for the log.
         """
-        bank, checks = self.journal.bank(state), state["checks"]
+        bank, checks, seen = self.journal.bank(state), state["checks"], list[Event]()
         if self._checks is not None:
             with self._watch.timed("verify"):
-                bank, checks, events = self._checks.take({**state, "bank": bank})
-            for event in events:
-                self.emit(event)
-        bank = self.bank.close_prompt(bank, state["prompt_id"])
-        for event in parting(state, bank):
+                bank, checks, seen = self._checks.take({**state, "bank": bank})
+        update, left = parted(state, self.bank.close_prompt(bank, state["prompt_id"]))
+        for event in [*seen, *left]:
             self.emit(event)
-        return {**parted(state, bank), "checks": checks, **self.journal.stands()}
+        return {**update, "checks": checks, **self.journal.stands()}
 
     def finish(self, state: MemreelState) -> MemreelState:
         """Complete the video, the JSON files and the report; log the end. The session is closed then."""
