@@ -56,10 +56,13 @@ def push(
     folder = RunFolder.open(path)
     if prompt is None and not end:
         raise typer.BadParameter("give a prompt, or --end")
+    inbox.require_live(folder)
     if prompt is not None:
         inbox.push(folder, prompt, "now" if now else "next")
     if end:
         inbox.end(folder)
+    if not folder.held():
+        say(f"memreel: kept; nobody makes this video just now: memreel resume {path} goes on with it")
 
 
 def make_live(job: Job, stream: LiveStream, as_json: bool, listen: bool = True) -> None:

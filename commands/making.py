@@ -119,7 +119,8 @@ def _print(result: dict[str, Any]) -> None:
         print(f"{result['id']}: {result['video_seconds']:.1f} s of video {took}")
         print(f"  {result['video']}\n  {result['report']}")
     else:
-        print(f"{result['id']}: {result['status']}; what there is lies in {result['path']}")
+        where = f"; what there is lies in {result['path']}" if Path(result["path"]).is_dir() else ""
+        print(f"{result['id']}: {result['status']}{where}")
 
 
 def display(job: Job, screen: Console) -> RunProgress:

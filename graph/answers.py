@@ -10,13 +10,17 @@ tells that request from others. All other routes pass untouched.
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from memreel.graph.record import agent_json
 
 PATH = "/mcp"
 MARK = (b"x-memreel-asked-by", b"mcp")
@@ -55,7 +59,7 @@ def _rewriting(send: Send, rewritten: Callable[[bytes], bytes]) -> Send:
             return
         body += message.get("body", b"")
         if not message.get("more_body"):
-            text = rewritten(body)
+            text = await asyncio.to_thread(rewritten, body)
             kept = [(key, value) for key, value in start["headers"] if key.lower() != b"content-length"]
             await send({**start, "headers": [*kept, (b"content-length", str(len(text)).encode())]})
             await send({"type": "http.response.body", "body": text})
@@ -87,10 +91,15 @@ def readable(body: bytes) -> bytes:
 
 
 def summary(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a caller needs of a graph's output: of a video's state a summary, of any other output all of it."""
+    """Return what a caller needs of a graph's output: of a video's state a summary, of any other output all of it.
+
+    A state has the newest prompts alone; a finished video's folder tells all of them.
+    """
     if not {"bank", "video", "video_id"} <= value.keys():
         return dict(value)
-    cast, prompts = value["bank"]["cast"], value["bank"]["prompts"]
+    cast = value["bank"]["cast"]
+    read = Path(value["video"]).with_name("llm_agent.json") if value["video"] else None
+    prompts = json.loads(read.read_bytes()) if read and read.is_file() else agent_json(value["bank"])
     return {
         "video": value["video"],
         "video_id": value["video_id"],
@@ -98,11 +107,11 @@ def summary(value: Mapping[str, Any]) -> dict[str, Any]:
         "cast": [{key: member[key] for key in ("global_id", "name", "kind", "all_attrs")} for member in cast.values()],
         "prompts": [
             {
-                "prompt_id": int(number),
-                "prompt": record["text"],
-                "global_ids": [entity["global_id"] for entity in record["entities"]],
+                "prompt_id": prompt["prompt_id"],
+                "prompt": prompt["prompt"],
+                "global_ids": [entity["global_id"] for entity in prompt["entities"]],
             }
-            for number, record in prompts.items()
+            for prompt in prompts
         ],
     }
 

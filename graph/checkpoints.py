@@ -2,13 +2,14 @@
 
 Kept are the state after every chunk, where a fork can begin, and the last few whatever they are; states between the
 nodes of a chunk or of a prompt go, and so do the writes that led to them. So a long video's database grows by one small
-state a chunk. Every state and write carries a checksum, as SQLite's pages do not.
+state a chunk. Every state and write is packed and carries a checksum, as SQLite's pages do not.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -24,6 +25,7 @@ from memreel.errors import StoreError
 
 NEWEST, AT_A_TIME = 4, 16
 """How many checkpoints are kept whatever they are, and how many are forgotten in one go."""
+CIPHER = "zlib-sha256"
 
 
 class RunSaver(SqliteSaver):
@@ -63,15 +65,16 @@ def _ends_a_chunk(values: dict[str, Any]) -> bool:
 
 
 class Seal:
-    """Ends what is stored with its checksum; to LangGraph a cipher, which is where it lets bytes be changed."""
+    """Packs what is stored and ends it with its checksum; to LangGraph a cipher, where it lets bytes be changed."""
 
     def __init__(self, path: Path) -> None:
         """Seal what lies in the database at ``path``."""
         self._path = path
 
     def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
-        """Return ``plaintext`` with its checksum."""
-        return "sha256", plaintext + hashlib.sha256(plaintext).digest()
+        """Return ``plaintext``, packed, with its checksum."""
+        packed = zlib.compress(plaintext)
+        return CIPHER, packed + hashlib.sha256(packed).digest()
 
     def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
         """Return what was sealed.
@@ -79,10 +82,10 @@ class Seal:
         Raises:
             StoreError: it is not what was stored; the message names the database.
         """
-        plaintext, seal = ciphertext[:-32], ciphertext[-32:]
-        if ciphername != "sha256" or hashlib.sha256(plaintext).digest() != seal:
+        packed, seal = ciphertext[:-32], ciphertext[-32:]
+        if ciphername != CIPHER or hashlib.sha256(packed).digest() != seal:
             raise StoreError(f"{self._path} is damaged: the checksum of a state in it does not match")
-        return plaintext
+        return zlib.decompress(packed)
 
 
 @contextmanager

@@ -12,11 +12,12 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from memreel.errors import StoreError
+from memreel.graph.journal import script_of
 from memreel.graph.latents import latents_path
 from memreel.graph.same import made_by
 from memreel.graph.session import open_session
@@ -41,7 +42,7 @@ def branched(path: Path, state: MemreelState) -> MemreelState:
     if session is not None:
         if session.id != state["session_id"]:
             return {}
-        behind = session.logged > state["logged"] or session.stream.index > state["index"]
+        behind = session.journal.lines > state["logged"] or session.stream.index > state["index"]
     else:
         behind = _steps_after(RunFolder(path), state) > 1
     if not behind:
@@ -73,7 +74,8 @@ def fork(origin: RunFolder, state: MemreelState, path: Path, run: dict[str, Any]
             new.parent.mkdir(parents=True, exist_ok=True)
             share(old, new)
         place = {"prompt_id": state["prompt_id"], "chunk_id": state["chunk_id"], "index": state["index"]}
-        first = made | {"video_id": path.name, "session_id": session_id, "prompts": state["prompts"]} | (run or {})
+        script = script_of(map(json.loads, lines), state)
+        first = made | {"video_id": path.name, "session_id": session_id, "prompts": script} | (run or {})
         first["forked"] = {"run": os.path.relpath(origin.path, path), "session_id": made["session_id"], **place}
         write_whole(folder.events, b"".join([json.dumps(first, ensure_ascii=False).encode() + b"\n", *lines[1:]]))
         with origin.forks.open("a") as file:
@@ -120,5 +122,10 @@ def _steps_after(folder: RunFolder, state: MemreelState) -> int:
     made = made_by(folder)
     if made is None or made["session_id"] != state["session_id"]:
         return 0
-    later: Sequence[dict[str, Any]] = list(folder.read_events())[state["logged"] :]
-    return sum(event["type"] != "done" or event["status"] == "done" for event in later)
+    directed, steps, begun = state.get("director") is not None, 0, False
+    for event in list(folder.read_events())[state["logged"] :]:
+        if event["type"] == "prompt" and directed:  # one of those that a step of the director's begins with
+            begun = True
+        elif event["type"] in ("prompt", "chunk", "director") or event.get("status") == "done":
+            steps, begun = steps + 1, False
+    return steps + begun

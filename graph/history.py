@@ -137,7 +137,7 @@ def fork_at(
     made, chunk_id = made_run(origin), _chunk_id(origin, prompt_id, chunk_id)
     state = state_at(origin, prompt_id, chunk_id)
     if prompts:
-        state["prompts"] = [*state["prompts"][:prompt_id], *prompts]
+        state["prompts"] = [*state["prompts"][: prompt_id - state["earlier"]], *prompts]
         state["chunks"] = chunk_id
         state["bank"] = closed_prompt(state["bank"], prompt_id)
     settings = config or RunConfig.model_validate(made["config"])

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, cast, get_args
 
 from memreel.errors import StoreError, UserError
+from memreel.graph.same import made_by
 from memreel.graph.session import open_session
 from memreel.graph.state import MemreelState
 from memreel.output.run_folder import RunFolder
@@ -26,13 +27,15 @@ def push(folder: RunFolder, prompt: str, when: When = "next") -> None:
     """Leave a prompt for the stream in ``folder``.
 
     Raises:
-        UserError: the prompt is empty, or ``when`` is unknown.
+        UserError: the prompt is empty, ``when`` is unknown, or there is no stream that will ever take it.
         StoreError: it could not be written.
     """
     if when not in get_args(When):
         raise UserError(f"push: when={when!r}; give 'next' or 'now'")
     [text] = check_prompts([prompt], "push")
     session = open_session(folder.path)
+    if session is None:
+        require_live(folder)
     made = session.stream.index if session is not None else _chunks(folder)
     _append(folder, {"prompt": text, "when": when, "at": time.time(), "index": made})
 
@@ -44,6 +47,26 @@ def end(folder: RunFolder) -> None:
         StoreError: it could not be written.
     """
     _append(folder, {"end": True})
+
+
+def require_live(folder: RunFolder) -> None:
+    """Check that the run in ``folder`` waits for prompts, now or when somebody goes on with it.
+
+    Raises:
+        UserError: it does not.
+    """
+    made = made_by(folder)
+    if made is None:
+        raise UserError(f"{folder.path} has only just been begun; push again in a moment")
+    if not made["live"]:
+        raise UserError(f"{folder.path} has a script and takes no prompts: fork it, or begin a stream by memreel live")
+    if folder.finished():
+        raise UserError(f"the stream in {folder.path} has ended: fork it, or begin another by memreel live")
+
+
+def inbox_size(folder: RunFolder) -> int:
+    """Return the inbox's bytes; a glance that costs nothing however much has ever arrived."""
+    return folder.inbox.stat().st_size if folder.inbox.exists() else 0
 
 
 def lines_after(folder: RunFolder, taken: int) -> list[dict[str, Any]]:
@@ -76,7 +99,8 @@ def take(state: MemreelState, folder: RunFolder) -> MemreelState:
 
 def taken_in(state: MemreelState, lines: Sequence[dict[str, Any]]) -> MemreelState:
     """Return the update by which ``lines`` become part of the script; a prompt for now ends the current one."""
-    prompts, pushed, begun = list(state["prompts"]), dict(state["pushed"]), state["prompt_id"]
+    prompts, pushed, earlier = list(state["prompts"]), dict(state["pushed"]), state["earlier"]
+    begun = state["prompt_id"] - earlier
     update: MemreelState = {}
     urgent = 0
     for line in lines:
@@ -86,10 +110,10 @@ def taken_in(state: MemreelState, lines: Sequence[dict[str, Any]]) -> MemreelSta
         place = len(prompts)
         if line["when"] == "now":
             place, urgent = begun + urgent, urgent + 1
-            pushed = {str(int(key) + (int(key) > place)): value for key, value in pushed.items()}
+            pushed = {str(int(key) + (int(key) > earlier + place)): value for key, value in pushed.items()}
             update["chunks"] = state["chunk_id"]
         prompts.insert(place, line["prompt"])
-        pushed[str(place + 1)] = {"at": line["at"], "index": line["index"]}
+        pushed[str(earlier + place + 1)] = {"at": line["at"], "index": line["index"]}
     return {**update, "prompts": prompts, "pushed": pushed}
 
 

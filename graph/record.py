@@ -14,7 +14,7 @@ from memreel.agent.reading import PromptReader, Scene, scene
 from memreel.agent.texts import texts
 from memreel.configs.schema import RunConfig
 from memreel.graph.same import made_with
-from memreel.graph.state import MemreelState
+from memreel.graph.state import MemreelState, prompt_at
 from memreel.memory.records import BankState
 from memreel.model.protocol import VideoModel
 from memreel.output.events import Event
@@ -68,7 +68,7 @@ def prompt_event(state: MemreelState) -> Event:
     event: Event = {
         "type": "prompt",
         "prompt_id": state["prompt_id"],
-        "prompt": state["prompts"][state["prompt_id"] - 1],
+        "prompt": prompt_at(state, state["prompt_id"]),
         "text": state["text"],
         "entities": state["entities"],
         "memory": state["bank"]["memory"],

@@ -23,7 +23,7 @@ from memreel.graph.assembly import build_graph
 from memreel.graph.binding import run_path
 from memreel.graph.checkpoints import checkpoints
 from memreel.graph.context import RunContext
-from memreel.graph.inbox import lines_after
+from memreel.graph.inbox import inbox_size, lines_after
 from memreel.graph.same import made_by, require_same
 from memreel.graph.session import Session, open_session
 from memreel.graph.state import MemreelInput
@@ -140,8 +140,11 @@ def _rendered(script: Script, folder: RunFolder, config: RunConfig, resume: bool
 
 def _waiting(folder: RunFolder, taken: int) -> Iterator[None]:
     """Yield now and then, so that whoever watches can stop, until something is in the inbox."""
-    since = float("-inf")
-    while not lines_after(folder, taken):
+    since, size = float("-inf"), -1
+    while True:
+        size, seen = inbox_size(folder), size
+        if size != seen and lines_after(folder, taken):
+            return
         if time.monotonic() - since >= PAUSE:
             since = time.monotonic()
             yield

@@ -15,7 +15,6 @@ the one that belongs to a state. As a context manager a session ends when the bl
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 import time
 import uuid
@@ -32,12 +31,15 @@ from memreel.configs.schema import RunConfig
 from memreel.errors import MemreelError, StoreError, UserError
 from memreel.graph.ahead import LookAhead
 from memreel.graph.checks import Checks, looker_for
+from memreel.graph.journal import Journal, parted
 from memreel.graph.latents import log_of, write_latents
 from memreel.graph.record import agent_json, chapters, prompt_event, run_event, run_json
-from memreel.graph.state import ChunkRef, MemreelState, before_first_prompt
+from memreel.graph.state import ChunkRef, MemreelState, before_first_prompt, prompt_at, script_length
 from memreel.graph.stopwatch import Stopwatch
 from memreel.memory.archive import to_json
 from memreel.memory.bank import Bank
+from memreel.memory.cast import reassign
+from memreel.memory.earlier import without_earlier
 from memreel.memory.frames import FrameStore
 from memreel.memory.index import Candidate
 from memreel.memory.records import BankState, Entity
@@ -88,9 +90,8 @@ class Session:
             raise
         self.folder = folder
         self.stream = model.open(config.seed)
-        self.logged = 0
-        """Lines of the event log so far."""
-        self._log = hashlib.sha256()
+        self.journal = Journal(folder)
+        """The event log so far, and the prompts that the state has left to it."""
         self.write: Callable[[Event], None] | None = None
         """Where events go besides the log: LangGraph's custom stream while a node runs."""
         self.chunk: Chunk | None = None
@@ -150,16 +151,7 @@ class Session:
         """
         log, index, frames = log_of(self.folder), state["index"], state["bank"]["frames"]
         with self._watch.timed("restore"):
-            lines = self.folder.log_lines(state["logged"])
-            self._log = hashlib.sha256(b"".join(lines))
-            if self._log.hexdigest() != state["log"]:
-                raise StoreError(
-                    f"{self.folder.events} is not the log that the state belongs to: it was changed, "
-                    "or the run was gone on with from an earlier state"
-                )
-            self.folder.keep_events(state["logged"])
-            self.logged = state["logged"]
-            for event in self.folder.read_events():
+            for event in self.journal.restore(state):
                 self._watch.totals.update(event.get("seconds", {}))
             self.store.sweep(frames)
             for name, frame in frames.items():
@@ -172,27 +164,22 @@ class Session:
 
     def emit(self, event: Event) -> None:
         """Append ``event`` to the run's log and send it to whoever watches."""
-        self._log.update(self.folder.append_event(event))
-        self.logged += 1
+        self.journal.append(event)
         self._show(event)
 
     def opening(self, video_id: str, prompts: Sequence[str], live: bool = False) -> MemreelState:
         """Return the state of a video before its first prompt."""
         directed = self.config.agent.profile == "agent"
-        return {**before_first_prompt(video_id, prompts, self.id, directed, live), **self.stands()}
-
-    def stands(self) -> MemreelState:
-        """Return the state's keys that say what is logged by now."""
-        return {"logged": self.logged, "log": self._log.hexdigest()}
+        return {**before_first_prompt(video_id, prompts, self.id, directed, live), **self.journal.stands()}
 
     def parse(self, state: MemreelState) -> MemreelState:
         """Move on to the next prompt and read it: who and what is in it, not yet who is who.
 
         A prompt that was known while the one before it rendered has been read meanwhile.
         """
-        bank, number = state["bank"], state["prompt_id"] + 1
+        number = state["prompt_id"] + 1
         with self._watch.timed("parse"):
-            made = self._ahead.take(state["prompts"][number - 1], bank)
+            made = self._ahead.take(prompt_at(state, number), self.journal.bank(state))
         return {
             "prompt_id": number,
             "chunk_id": 0,
@@ -210,23 +197,33 @@ class Session:
 
     def match(self, state: MemreelState) -> MemreelState:
         """Give each entity its global ID and enter all of them, and the prompt, into the bank."""
-        bank, prompt = state["bank"], _prompt(state)
+        bank, prompt = self.journal.bank(state), prompt_at(state, state["prompt_id"])
         with self._watch.timed("match"):
             entities = self.reader.match(prompt, state["parsed"], bank, self._candidates(bank))
             bank = self.bank.register(bank, state["prompt_id"], prompt, entities)
-        return {"entities": entities, "bank": bank}
+        return {"entities": entities, "bank": without_earlier(bank, state["earlier"])}
+
+    def reassign(self, state: MemreelState, global_id: int, really: int | None) -> MemreelState:
+        """Give an entity of the current prompt another global ID, or a new one.
+
+        Raises:
+            UserError: the prompt has no such entity, or it cannot have that ID.
+        """
+        number = state["prompt_id"]
+        bank = reassign(self.journal.bank(state), number, global_id, really)
+        return {"entities": bank["prompts"][str(number)]["entities"], "bank": without_earlier(bank, state["earlier"])}
 
     def retrieve(self, state: MemreelState) -> MemreelState:
         """Choose what the prompt starts with: its memory frames and its enriched text. Logs the prompt."""
-        prompt, entities = _prompt(state), state["entities"]
+        prompt, entities = prompt_at(state, state["prompt_id"]), state["entities"]
         with self._watch.timed("retrieve"):
-            bank = self.bank.retrieve(state["bank"], state["prompt_id"])
+            bank = self.bank.retrieve(self.journal.bank(state), state["prompt_id"])
             text = prompt
             if self.config.prompt.enrich:
                 text = enrich(prompt, entities, bank["cast"])
-        update: MemreelState = {"bank": bank, "text": text}
+        update: MemreelState = {"bank": without_earlier(bank, state["earlier"]), "text": text}
         self.emit({**prompt_event({**state, **update}), "seconds": self._watch.lap()})
-        return {**update, **self.stands()}
+        return {**update, **self.journal.stands()}
 
     def generate(self, state: MemreelState) -> MemreelState:
         """Generate the next chunk under the state's text and memory; write its latents and its pictures.
@@ -236,10 +233,11 @@ class Session:
             StoreError: a memory frame cannot be read, or the disk is full.
         """
         index, current = state["index"], (state["prompt_id"], state["text"])
-        if state["prompt_id"] < len(state["prompts"]):
-            told = state["bank"] if self._checks is None else self._checks.outlook(state)
+        if state["prompt_id"] < script_length(state):
+            bank = self.journal.bank(state)
+            told = bank if self._checks is None else self._checks.outlook({**state, "bank": bank})
             if told is not None:
-                self._ahead.expect(state["prompts"][state["prompt_id"]], told)
+                self._ahead.expect(prompt_at(state, state["prompt_id"] + 1), told)
         with self._watch.timed("bank"):
             memory = self.bank.frames(state["bank"])
         if self._prompt != current:
@@ -272,7 +270,7 @@ class Session:
 
     def admit(self, state: MemreelState) -> MemreelState:
         """Let the bank look at the chunk that left the window, for the prompt that made it. Logs the newest chunk."""
-        bank, born, kept, chunk = state["bank"], state["evicted"], None, self.chunk
+        bank, born, kept, chunk = self.journal.bank(state), state["evicted"], None, self.chunk
         self.store.settle()  # what was dropped a chunk ago: the states since then are kept by now
         if born is not None:
             if chunk is None or chunk.evicted is None or chunk.evicted.index != born["index"]:
@@ -302,29 +300,34 @@ class Session:
             }
         self.emit(event)
         checks = state["checks"] if self._checks is None else self._checks.begin({**state, "bank": bank})
-        return {"bank": bank, "pushed": pushed, "checks": checks, "evicted": None, **self.stands()}
+        bank = without_earlier(bank, state["earlier"])
+        return {"bank": bank, "pushed": pushed, "checks": checks, "evicted": None, **self.journal.stands()}
 
     def close_prompt(self, state: MemreelState) -> MemreelState:
-        """Record the memory that the current prompt ends with; take in what was seen of its entities, logging it."""
-        bank, checks = state["bank"], state["checks"]
+        """Record the memory that the current prompt ends with; take in what was seen of its entities, logging it.
+
+        Prompts that are long behind leave the state for the log.
+        """
+        bank, checks, seen = self.journal.bank(state), state["checks"], list[Event]()
         if self._checks is not None:
             with self._watch.timed("verify"):
-                bank, checks, events = self._checks.take(state)
-            for event in events:
-                self.emit(event)
-        return {"bank": self.bank.close_prompt(bank, state["prompt_id"]), "checks": checks, **self.stands()}
+                bank, checks, seen = self._checks.take({**state, "bank": bank})
+        update, left = parted(state, self.bank.close_prompt(bank, state["prompt_id"]))
+        for event in [*seen, *left]:
+            self.emit(event)
+        return {**update, "checks": checks, **self.journal.stands()}
 
     def finish(self, state: MemreelState) -> MemreelState:
         """Complete the video, the JSON files and the report; log the end. The session is closed then."""
-        folder = self.folder
+        folder, bank = self.folder, self.journal.bank(state)
         with self._watch.timed("encode"):
             self._behind.settle()
             pictures = self.writer.count
             self.writer.close(chapters(folder.read_events(), [*self.writer.starts, pictures]))
         with self._watch.timed("save"):
             self.store.settle()
-            folder.write_json(folder.memory_bank, to_json(state["bank"]))
-            folder.write_json(folder.llm_agent, agent_json(state["bank"]))
+            folder.write_json(folder.memory_bank, to_json(bank))
+            folder.write_json(folder.llm_agent, agent_json(bank))
         self._watch.lap()
         facts = run_json(
             state["video_id"],
@@ -400,7 +403,3 @@ def open_session(path: Path) -> Session | None:
     """Return this process's session in the run folder ``path``, if there is one."""
     with _lock:
         return _open.get(path)
-
-
-def _prompt(state: MemreelState) -> str:
-    return state["prompts"][state["prompt_id"] - 1]

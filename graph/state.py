@@ -2,7 +2,8 @@
 
 It is the truth for cast, memory frames and position, so LangGraph's checkpoints are the video's checkpoints. Tensors,
 pictures and per-chunk records never stand here: latents and memory frames lie in the run folder, the chunks' records in
-its event log; what grows is only the bank (bounded per entity) and one record a prompt.
+its event log. Nor do prompts that are long behind: they are in that log too (see `memreel.graph.journal`). So a state
+grows with who and what is new in the story, never with the length of the video.
 """
 
 from __future__ import annotations
@@ -119,7 +120,8 @@ class MemreelState(TypedDict, total=False):
     """The state between two nodes; a key is absent until the node that sets it has run.
 
     Attributes:
-        prompts: the script, as the user wrote it.
+        prompts: the script, as the user wrote it, without its ``earlier`` first prompts.
+        earlier: how many of the script's prompts are long behind and lie, like the bank's records of them, in the log.
         video_id: name of the run folder inside the context's ``out``.
         session_id: the open session (stream, writer) in this process that the position below refers to.
         prompt_id: number of the current prompt, from 1; 0 before the first.
@@ -145,6 +147,7 @@ class MemreelState(TypedDict, total=False):
     """
 
     prompts: list[str]
+    earlier: int
     video_id: str
     session_id: str
     prompt_id: int
@@ -186,6 +189,7 @@ def before_first_prompt(
     }
     return {
         "prompts": list(prompts),
+        "earlier": 0,
         "video_id": video_id,
         "session_id": session_id,
         "prompt_id": 0,
@@ -209,3 +213,13 @@ def before_first_prompt(
         "director": director if directed else None,
         "video": "",
     }
+
+
+def script_length(state: MemreelState) -> int:
+    """Return how many prompts the script has so far."""
+    return state["earlier"] + len(state["prompts"])
+
+
+def prompt_at(state: MemreelState, number: int) -> str:
+    """Return the script's prompt ``number``, from 1, which is not one of the ``earlier`` ones."""
+    return state["prompts"][number - 1 - state["earlier"]]

@@ -10,7 +10,7 @@ from memreel.graph.binding import session_of
 from memreel.graph.context import RunContext
 from memreel.graph.inbox import take
 from memreel.graph.past import keep_state
-from memreel.graph.state import MemreelState
+from memreel.graph.state import MemreelState, script_length
 
 
 def update_memory(state: MemreelState, runtime: Runtime[RunContext]) -> MemreelState:
@@ -36,6 +36,6 @@ def following(state: MemreelState) -> Following:
         return "generate_chunk"
     if state.get("director") is not None:
         return "direct"
-    if state["prompt_id"] < len(state["prompts"]):
+    if state["prompt_id"] < script_length(state):
         return "parse_prompt"
     return "await_prompt" if state["live"] else "merge_video"

@@ -8,7 +8,7 @@ they are kept.
 from typing import Any, Literal, NotRequired, TypedDict
 
 from memreel.agent.reading import ChatCall, Scene
-from memreel.memory.records import Entity
+from memreel.memory.records import Entity, Instance, PromptRecord
 
 
 class RunEvent(TypedDict):
@@ -82,6 +82,18 @@ class ChunkEvent(TypedDict):
     memory: list[str]
     memory_next: list[str]
     seconds: dict[str, float]
+
+
+class EarlierEvent(TypedDict):
+    """A prompt long behind has left the graph's state, which keeps the newest: its record as it stood there.
+
+    ``instances`` are its appearances in the cast, by global ID. Whoever wants a run's whole bank puts these back.
+    """
+
+    type: Literal["earlier"]
+    prompt_id: int
+    record: PromptRecord
+    instances: dict[str, list[Instance]]
 
 
 class CheckEvent(TypedDict):

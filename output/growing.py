@@ -80,6 +80,7 @@ class GrowingVideo:
         piece = encode(pictures, self._fps, self.count, number)
         write_piece(self.paths, number, piece, len(pictures))
         self._join(piece, len(pictures))
+        self._list()
 
     def restore(self, pieces: int, pictures: Callable[[int], Pictures]) -> None:
         """Go on after so many pieces: those on the disk are taken, damaged ones are encoded again, later ones removed.
@@ -97,6 +98,8 @@ class GrowingVideo:
                 self.add(pictures(number))
             else:
                 self._join(piece, count)
+        if pieces:
+            self._list()
 
     def close(self, chapters: Sequence[Chapter] = ()) -> None:
         """Complete the finished file; the growing one goes. A second call does nothing.
@@ -123,12 +126,11 @@ class GrowingVideo:
         self._open = False
 
     def _join(self, piece: Piece, count: int) -> None:
-        """Append a piece that lies on the disk to the growing file and to the playlist."""
+        """Append a piece that lies on the disk to the growing file."""
         with _writing(self.paths.growing), self.paths.growing.open("ab") as file:
             file.write(piece.body if self.starts else piece.head + piece.body)
         self.starts.append(self.count)
         self.count += count
-        self._list()
 
     def _list(self, ended: bool = False) -> None:
         if not self._playlist:

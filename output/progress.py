@@ -40,6 +40,7 @@ class RunProgress:
         self.prompts = prompts
         self.chunks = 0
         self._earlier = 0
+        self._before = 0
         self._clock = clock
         self._began = clock()
         self._first_chunk: float | None = None
@@ -103,9 +104,12 @@ class RunProgress:
 
     @property
     def total(self) -> int | None:
-        """Chunks of the whole video, once it is known."""
+        """Chunks of the whole video, once it is known; prompts that are behind may have been cut short."""
         each = self._run.get("chunks_per_prompt")
-        return self.prompts * int(each) if each and self.prompts is not None else None
+        if not each or self.prompts is None:
+            return None
+        left = self.prompts - int(self._prompt["prompt_id"]) + 1 if self._prompt else self.prompts
+        return self._before + left * int(each)
 
     @property
     def pictures_per_second(self) -> float | None:
@@ -175,6 +179,8 @@ class RunProgress:
         self._notes = notes
 
     def _enter(self, event: Event) -> None:
+        if event["prompt_id"] != self._prompt.get("prompt_id"):  # else the same one is told again
+            self._before = self.chunks
         self._prompt = event
         for entity in event.get("entities", []):
             self._names.setdefault(int(entity["global_id"]), str(entity["entity"]))

@@ -103,6 +103,18 @@ class RunFolder:
             ) from error
         return lock
 
+    def held(self) -> bool:
+        """Tell whether a process, this one or another, holds the folder."""
+        lock = FileLock(self.lock, thread_local=False, is_singleton=True)
+        if lock.is_locked:
+            return True
+        try:
+            lock.acquire(blocking=False)
+        except (Timeout, OSError):
+            return True
+        lock.release()
+        return False
+
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """Open the run folder at ``path``.

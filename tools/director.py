@@ -26,7 +26,7 @@ from memreel.configs.schema import RunConfig
 from memreel.errors import StoreError, UserError
 from memreel.graph.past import past_state
 from memreel.graph.session import Session
-from memreel.graph.state import DirectorRecord, Exchange, MemreelState, ToolCall
+from memreel.graph.state import DirectorRecord, Exchange, MemreelState, ToolCall, script_length
 from memreel.memory.records import phrase
 from memreel.tools.reel import Reel
 from memreel.tools.toolset import picture_block, text_block, tools_over
@@ -81,7 +81,7 @@ class Stage(Reel):
         """End the video, once every prompt of the script was made."""
         open_ = self.prompts_left()
         if open_ and self.chunks_left > 0:
-            raise UserError(f"finish_video: prompt {open_[0]} of {len(self._state['prompts'])} has not been made yet")
+            raise UserError(f"finish_video: prompt {open_[0]} of {script_length(self._state)} has not been made yet")
         self.finished = True
         return {}
 
@@ -102,7 +102,7 @@ class Stage(Reel):
     def prompts_left(self) -> list[int]:
         """Return the numbers of the script's prompts that have no chunk yet."""
         number = self._state["prompt_id"] + (1 if self._state["chunk_id"] else 0)
-        return list(range(max(1, number), len(self._state["prompts"]) + 1))
+        return list(range(max(1, number), script_length(self._state) + 1))
 
     def _require_chunks(self) -> None:
         if self._state["prompt_id"] and not self._state["chunk_id"]:
@@ -158,14 +158,14 @@ class Director:
             record["unlogged"] = event
         else:
             session.emit(event)
-            stage.state.update(session.stands())
+            stage.state.update(session.journal.stands())
         changed = {key: value for key, value in stage.state.items() if state.get(key) is not value}
         update: MemreelState = {**changed, "director": record}  # type: ignore[typeddict-item]
         return update
 
     def _chunk_budget(self, state: MemreelState) -> int:
         budget = self._config.director.max_chunks
-        return 2 * self._config.chunks_per_prompt * len(state["prompts"]) if budget is None else budget
+        return 2 * self._config.chunks_per_prompt * script_length(state) if budget is None else budget
 
     def _tell_of_order(self, stage: Stage, record: DirectorRecord) -> None:
         """Complete the result of the call that had chunks rendered."""
@@ -241,7 +241,7 @@ class Director:
         record["pending"] = []
         state, each = stage.state, self._config.chunks_per_prompt
         chunks = min(each - state["chunk_id"] if state["prompt_id"] else 0, stage.chunks_left)
-        if chunks <= 0 and stage.chunks_left > 0 and state["prompt_id"] < len(state["prompts"]):
+        if chunks <= 0 and stage.chunks_left > 0 and state["prompt_id"] < script_length(state):
             stage.next_prompt()
             chunks = min(each, stage.chunks_left)
         if chunks <= 0:
@@ -259,7 +259,8 @@ class Director:
 
     def _conversation(self, stage: Stage, record: DirectorRecord) -> list[BaseMessage]:
         said = texts()["director"]
-        script = "\n".join(f"{number}. {prompt}" for number, prompt in enumerate(stage.state["prompts"], start=1))
+        numbered = enumerate(stage.state["prompts"], start=stage.state["earlier"] + 1)
+        script = "\n".join(f"{number}. {prompt}" for number, prompt in numbered)
         messages: list[BaseMessage] = [
             SystemMessage(said["system"]),
             HumanMessage(filled(said["script"], {"script": script[:LONGEST_SCRIPT].replace("</script>", "")})),
@@ -277,7 +278,7 @@ class Director:
         cast = [f"{key} {member['kind']} {phrase(member)}" for key, member in state["bank"]["cast"].items()]
         slots = {
             "prompt": str(state["prompt_id"]),
-            "prompts": str(len(state["prompts"])),
+            "prompts": str(script_length(state)),
             "chunks": str(state["chunk_id"]),
             "each": str(self._config.chunks_per_prompt),
             "total": str(state["index"]),

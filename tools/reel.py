@@ -18,8 +18,7 @@ from memreel.graph.context import RunContext
 from memreel.graph.live import live_session
 from memreel.graph.past import keep_state, past_state
 from memreel.graph.session import Session
-from memreel.graph.state import MemreelState
-from memreel.memory.cast import reassign
+from memreel.graph.state import MemreelState, prompt_at, script_length
 from memreel.memory.records import BankState, Entity, Frame
 from memreel.script import check_prompts
 
@@ -58,10 +57,10 @@ class Reel:
             UserError: there is none.
         """
         with self._lock:
-            state = self._state if self._under_way() else {}
-            if state.get("prompt_id", 0) >= len(state.get("prompts", ())):
+            state = self._state
+            if not self._under_way() or state["prompt_id"] >= script_length(state):
                 raise UserError("next_prompt: the script has no further prompt; call finish_video")
-            self._begin_prompt(state["prompts"][state["prompt_id"]])
+            self._begin_prompt(prompt_at(state, state["prompt_id"] + 1))
             return self._position()
 
     def rewind(self, chunks: int) -> dict[str, Any]:
@@ -80,9 +79,7 @@ class Reel:
             session = self._under_way()
             if session is None or not self._state["prompt_id"]:
                 raise UserError("correct_identity: the video has no prompt yet")
-            bank = reassign(self._state["bank"], self._state["prompt_id"], global_id, really)
-            entities = bank["prompts"][str(self._state["prompt_id"])]["entities"]
-            self._state = {**self._state, "bank": bank, "entities": entities}
+            self._state |= session.reassign(self._state, global_id, really)
             with session:
                 self._state |= session.retrieve(self._state)
             return self._position()
@@ -210,7 +207,8 @@ class Reel:
         number = state["prompt_id"]
         if number:
             state = {**state, **session.close_prompt(state)}
-        state = {**state, "prompts": [*state["prompts"][:number], prompt, *state["prompts"][number + 1 :]]}
+        place = number - state["earlier"]
+        state = {**state, "prompts": [*state["prompts"][:place], prompt, *state["prompts"][place + 1 :]]}
         state |= session.parse(state)
         state |= session.match(state)
         state |= session.retrieve(state)
@@ -248,8 +246,8 @@ class Reel:
         return chosen
 
     def _bank(self) -> BankState:
-        self._open()
-        return self._state["bank"]
+        """Return the bank with every prompt so far."""
+        return self._open().journal.bank(self._state)
 
     def _under_way(self) -> Session | None:
         """Return the open session; one that was finished or that failed is none."""

@@ -179,6 +179,38 @@ def test_a_prompt_that_cannot_be_is_refused_where_it_is_pushed(settings: Setting
 
 
 @pytest.mark.usefixtures("small_model")
+def test_a_push_that_nobody_will_ever_take_is_refused(
+    settings: Settings, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    list(memreel.generate(memreel.script.Script("script", (MIA,)), runs, settings(chunks_per_prompt=1)))
+    stream = LiveStream([MIA], runs, settings(chunks_per_prompt=1))
+    stream.end()
+    list(stream)
+    RunFolder.create(runs / "begun")
+    for name, says in (("script", "has a script"), ("live", "has ended"), ("begun", "again in a moment")):
+        capsys.readouterr()
+        assert main(["push", str(runs / name), TOM]) == 2
+        assert says in capsys.readouterr().err
+        assert not RunFolder(runs / name).inbox.exists() or TOM not in RunFolder(runs / name).inbox.read_text()
+    with pytest.raises(UserError, match="has ended"):
+        stream.push(TOM)
+
+
+@pytest.mark.usefixtures("small_model")
+def test_a_push_says_when_nobody_makes_the_stream_just_now(
+    settings: Settings, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LiveStream([MIA], runs, settings()) as stream:
+        chunks = iter(stream)  # dropping it would stop the run
+        next(chunks)
+        assert main(["push", str(stream.folder.path), TOM]) == 0
+        assert capsys.readouterr().err == ""
+    assert main(["push", str(stream.folder.path), RAIN]) == 0
+    assert "memreel resume" in capsys.readouterr().err
+    assert [line["prompt"] for line in lines_after(stream.folder, 0)] == [TOM, RAIN]
+
+
+@pytest.mark.usefixtures("small_model")
 def test_the_command_makes_a_video_of_what_is_typed(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

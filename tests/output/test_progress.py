@@ -65,6 +65,15 @@ def test_a_live_run_that_is_gone_on_with_counts_no_prompts_in_all() -> None:
     assert "/1" not in shown(progress)
 
 
+def test_a_prompt_that_was_cut_short_makes_the_whole_shorter() -> None:
+    progress = RunProgress(Console(file=io.StringIO()), "film", prompts=2)
+    begun, *rest = events(chunks=8)
+    cut = [event for event in rest if event["type"] == "prompt" or (event["prompt_id"], event["chunk_id"]) != (1, 4)]
+    for event in [begun, *cut]:
+        progress.update(event)
+    assert "7/7 chunks" in shown(progress)
+
+
 def test_a_new_prompt_shows_what_was_recalled_for_it_and_markup_in_a_prompt_is_text() -> None:
     progress = RunProgress(Console(file=io.StringIO()), "library", prompts=2)
     log = events(chunks=5)
