@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from memreel.agent.analyst import Analyst
 from memreel.agent.enrich import enrich
-from memreel.agent.llm import Chat
 from memreel.agent.reading import Candidates, ParsedEntity, PromptReader, Reading, prompt_reader
 from memreel.benchmarks.recallbench.scripts import BenchScript
 from memreel.benchmarks.recallbench.strategies import Oracle, PromptAttention, Variant
@@ -25,6 +25,9 @@ from memreel.memory.index import Embed
 from memreel.memory.records import BankState, Entity, empty_bank
 from memreel.model.protocol import Chunk, MemoryFrame, VideoModel
 from memreel.world.sentences import attributes, head
+
+if TYPE_CHECKING:
+    from memreel.agent.llm import Chat
 
 Watch = Callable[[int, int, Chunk], None]
 """(prompt from 1, chunk of the prompt from 1, chunk)."""
