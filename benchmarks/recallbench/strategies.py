@@ -104,7 +104,7 @@ def parse_variant(text: str) -> Variant:
     except ValidationError as error:
         fault = error.errors()[0]
         name = ".".join(map(str, fault["loc"]))
-        known = did_you_mean(name, MemoryConfig.model_fields)
+        known = "" if name in MemoryConfig.model_fields else did_you_mean(name, MemoryConfig.model_fields)
         raise UserError(f"'{text}': memory.{name}: {fault['msg'].lower()}{known}") from None
     return variant
 
