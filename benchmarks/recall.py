@@ -29,7 +29,7 @@ from memreel.benchmarks.recallbench.drawing import drawing
 from memreel.benchmarks.recallbench.film import reader_for, shoot
 from memreel.benchmarks.recallbench.judges import NOBODY, READER, Judge, judge_for
 from memreel.benchmarks.recallbench.scripts import FULL, QUICK, BenchScript, make_script, twin
-from memreel.benchmarks.recallbench.strategies import READERS, TABLE, Variant, variants
+from memreel.benchmarks.recallbench.strategies import READERS, TABLE, Variant, slots_of, variants
 from memreel.benchmarks.recallbench.strategies import controls as controls_of
 from memreel.configs import load_config
 from memreel.configs.schema import ModelConfig, RunConfig
@@ -311,6 +311,9 @@ def command(
         chosen = [*chosen, *(v for v in (*controls_of(loaded), *(READERS if model else ())) if v not in chosen)]
     if not chosen:
         raise UserError("the benchmark needs at least one strategy")
+    if over := [v.name for v in chosen if v.memory(loaded.memory).slots > slots_of(loaded)]:
+        most = slots_of(loaded)
+        raise UserError(f"'{over[0]}': the video model '{loaded.model.name}' attends to {most} memory frames at most")
     pair = None if crops is None else (crops[0], crops[1])
     if pair is not None:
         check_folders(*pair)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from random import Random
-from typing import cast, get_args
+from typing import get_args
 
 import torch
 from torch.nn import functional as F
@@ -37,6 +37,7 @@ from memreel.world.sentences import attributes, head
 from memreel.world.shapes import table
 from memreel.world.stories import Being, Story, make_story
 
+WORDINGS: tuple[Words, ...] = get_args(Words)
 FIT_STORIES = 4
 """Stories to fit to, for each that is measured."""
 
@@ -67,23 +68,25 @@ def queries_of(model: SketchModel, easel: Easel, story: Story, scene: int, momen
 @on_model_thread
 @torch.inference_mode()
 def collect(
-    model: SketchModel, stories: int, seed: int, held_out: palette.HeldOut, words: Words = "all"
-) -> list[Sighting]:
-    """Look for every being of each story, by some of its words, in a frame of each scene's start and a settled one."""
+    model: SketchModel, stories: int, seed: int, held_out: palette.HeldOut, wordings: Sequence[Words] = WORDINGS
+) -> dict[Words, list[Sighting]]:
+    """Look for every being of each story, in each wording, in a frame of each scene's start and in a settled one."""
     random, easel = Random(seed), Easel(model.device)
     looked = Scorer(tuple(range(CONFIG.layers)), SCORER.top_tokens)
-    found: list[Sighting] = []
+    found: dict[Words, list[Sighting]] = {words: [] for words in wordings}
     frame, empty = 0, model.read("")
     for _ in range(stories):
         story = make_story(random, held_out=held_out)
         keys = list(story.beings)
-        phrases: list[TextContext] = [model.read(_phrase(story.beings[k], words)) for k in keys]
+        asked = list(product(wordings, keys))
+        phrases: list[TextContext] = [model.read(_phrase(story.beings[k], words)) for words, k in asked]
         for s, chunk in product(range(len(story.scenes)), (0, None)):
             moment = Moment(s, int(story.settled(s) / 0.75) + 1 if chunk is None else chunk, 1)
             seen = story.visible(s, moment.times()[3])
             rows = evidence(torch.stack(queries_of(model, easel, story, s, moment)), phrases, empty, looked)[0].cpu()
             told = story.scenes[s].mentions
-            found += [Sighting(frame, row, k in seen, k in told) for k, row in zip(keys, rows, strict=True)]
+            for (words, k), row in zip(asked, rows, strict=True):
+                found[words].append(Sighting(frame, row, k in seen, k in told))
             frame += 1
     return found
 
@@ -131,11 +134,11 @@ def fit(
 def fit_all(model: SketchModel, stories: int, seed: int) -> Scorer:
     """Return the scorer that is fitted to stories, with those that it is compared with."""
     sightings = collect(model, stories, seed, "nothing")
-    others = {"even": fit(sightings, even=True)}
-    others |= {f"layer-{layer}": fit(sightings, [layer]) for layer in range(CONFIG.layers)}
-    words: tuple[Words, ...] = ("name", "attributes")
-    others |= {part: fit(collect(model, stories, seed, "nothing", part)) for part in words}
-    return replace(fit(sightings), others=others)
+    whole = sightings["all"]
+    others = {"even": fit(whole, even=True)}
+    others |= {f"layer-{layer}": fit(whole, [layer]) for layer in range(CONFIG.layers)}
+    others |= {words: fit(sightings[words]) for words in WORDINGS if words != "all"}
+    return replace(fit(whole), others=others)
 
 
 def scores(sightings: Sequence[Sighting], scorer: Scorer) -> torch.Tensor:
@@ -175,15 +178,14 @@ def main() -> None:
     args = parser.parse_args()
     model = load(ModelConfig(weights=args.weights, device="cpu"))
     measured = collect(model, args.stories, args.seed, "names")
-    _report("raw", measured, SCORER)
+    _report("raw", measured["all"], SCORER)
     scorer = model.scorer
     if args.fit is not None:
         scorer = fit_all(model, FIT_STORIES * args.stories, args.seed + 1)
         scorer.save(args.fit)
-    _report("own", measured, scorer)
+    _report("own", measured["all"], scorer)
     for name, other in scorer.others.items():
-        words = cast(Words, name) if name in get_args(Words) else "all"
-        _report(name, measured if words == "all" else collect(model, args.stories, args.seed, "names", words), other)
+        _report(name, next((found for words, found in measured.items() if words == name), measured["all"]), other)
 
 
 if __name__ == "__main__":

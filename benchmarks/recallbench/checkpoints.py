@@ -90,8 +90,6 @@ class Folder:
             yield
         except UserError:
             raise
-        except ImportError as error:
-            raise UserError(f"{self.path}: {_line(error)}; pip install 'memreel[crops]'") from error
         except Exception as error:
             raise UserError(f"{self.path}: transformers cannot open it as {self.role} ({_line(error)})") from error
         finally:

@@ -109,7 +109,7 @@ def parse_variant(text: str) -> Variant:
     except ValidationError as error:
         fault = error.errors()[0]
         name = ".".join(map(str, fault["loc"]))
-        known = did_you_mean(name, MemoryConfig.model_fields)
+        known = "" if name in MemoryConfig.model_fields else did_you_mean(name, MemoryConfig.model_fields)
         raise UserError(f"'{text}': memory.{name}: {fault['msg'].lower()}{known}") from None
     return variant
 
@@ -150,9 +150,15 @@ def controls(config: RunConfig) -> list[Variant]:
     """Return the controls that the configured video model can do: those with as many slots, and with its scorers."""
     from memreel.model.sketch.model import SketchModel
 
-    slots = config.model.wan.memory if config.model.wan else SketchModel.memory_slots
     known = [*CONTROLS, *(SCORERS if config.model.name == SketchModel.name else ())]
-    return [variant for variant in known if variant.memory(config.memory).slots <= slots]
+    return [variant for variant in known if variant.memory(config.memory).slots <= slots_of(config)]
+
+
+def slots_of(config: RunConfig) -> int:
+    """Return how many memory frames the configured video model attends to at most; nothing is loaded for it."""
+    from memreel.model.sketch.model import SketchModel
+
+    return config.model.wan.memory if config.model.wan else SketchModel.memory_slots
 
 
 class PromptAttention:

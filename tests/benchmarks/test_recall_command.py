@@ -177,6 +177,7 @@ def test_takes_of_other_settings_are_not_mixed(
         (["--strategies", "identity@silver"], "@silver"),
         (["--strategies", "none,identity@llm"], "set agent.model or MEMREEL_LLM_MODEL"),
         (["--strategies", ""], "at least one strategy"),
+        (["--strategies", "none,identity@9"], "'identity@9': the video model 'sketch' attends to"),
         (["--scripts", "0"], "one script"),
         (["--set", "chunks_per_prompt=3"], "chunks_per_prompt=3"),
         (["--set", "memory.slot=3"], "memory.slot"),

@@ -65,7 +65,12 @@ def test_separation_counts_pairs_over_all_frames_and_within_one() -> None:
 
 
 def test_what_is_measured_is_what_the_model_scores(sketch: SketchModel) -> None:
-    found = collect(sketch, 1, 3, "names")
+    by_words = collect(sketch, 1, 3, "names")
+    found = by_words["all"]
+    assert [one.visible for one in by_words["name"]] == [one.visible for one in found]
+    assert not torch.equal(by_words["name"][0].evidence, found[0].evidence)
+    [alone] = collect(sketch, 1, 3, "names", ["all"]).values()
+    assert all(one.evidence.equal(other.evidence) for one, other in zip(alone, found, strict=True))
     even, own = (
         separation(found, scores(found, Scorer(tuple(range(10)), 8))),
         separation(found, scores(found, sketch.scorer)),
