@@ -61,8 +61,7 @@ class Analyst:
             if group:
                 continue
             alone.append(referent)
-            owner = resolved.get(id(referent.owner))
-            same = decide(referent, cast, {*resolved.values()} | ({owner} - {None}))
+            same = decide(referent, cast, {*resolved.values()})
             if same is not None:
                 resolved[id(referent)] = same
         for referent in alone:
