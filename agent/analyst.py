@@ -61,8 +61,7 @@ class Analyst:
             if group:
                 continue
             alone.append(referent)
-            owner = resolved.get(id(referent.owner))
-            same = decide(referent, cast, {*resolved.values()} | ({owner} - {None}))
+            same = decide(referent, cast, {*resolved.values()})
             if same is not None:
                 resolved[id(referent)] = same
         for referent in alone:
@@ -80,6 +79,8 @@ class Analyst:
         for waiting in sorted(discourse.open, key=lambda w: w.number):
             if waiting.perhaps is not None and not _has_gender(resolved.get(id(waiting.perhaps)), cast):
                 continue  # "they" of one person
+            if _is_named_next(waiting, alone, resolved, cast):
+                continue  # "The bird nips her finger, and Hua laughs."
             here = sum(entity["kind"] == "character" for _, entity in entities)
             for known in _antecedents(waiting, cast, set(resolved.values()), here):
                 resolved[-1 - len(resolved)] = known.global_id
@@ -119,6 +120,19 @@ def _unread(prompt: str) -> list[str]:
     if longest > LONGEST_WORD and any(len(word) > LONGEST_WORD for sentence in split(prompt) for word in sentence):
         notes.append(f"words of more than {LONGEST_WORD} letters were left out")
     return notes
+
+
+def _is_named_next(waiting: Open, referents: list[Referent], resolved: dict[int, int], cast: list[Known]) -> bool:
+    """Tell whether a pronoun that does not act is who was spoken of last, and is named in a later clause."""
+    if waiting.subject or waiting.number != 1 or waiting.gender is None:
+        return False
+    latest = [known for known in cast if _gender(known) == waiting.gender]
+    last = max(latest, key=lambda known: known.last).global_id if latest else None
+    return any(
+        resolved.get(id(referent)) == last and referent.name and referent.clause > waiting.clause
+        for referent in referents
+        if last is not None and referent.position > waiting.position
+    )
 
 
 def _owner(referent: Referent, resolved: dict[int, int], cast: list[Known]) -> int | None:

@@ -218,7 +218,7 @@ class _Story:
             target = self.of.get(mention.owner.position)
         elif mention.pronoun:
             owner = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
-            owner.dummy, owner.human = mention.dummy, mention.human
+            owner.dummy, owner.human, owner.clause = mention.dummy, mention.human, mention.clause
             target = self._pronoun(owner)
         if isinstance(target, Referent):
             self._describe(target, mention.attrs)
@@ -303,7 +303,7 @@ class _Story:
         for waiting in self.open:
             if waiting.gender == gender and waiting.number == number:
                 return waiting
-        found = Open(mention.position, mention.pronoun, gender, number)
+        found = Open(mention.position, mention.pronoun, gender, number, subject=mention.subject, clause=mention.clause)
         self.open.append(found)
         return found
 

@@ -80,7 +80,8 @@ def guess(referent: Referent, cast: list[Known], taken: set[int], bank: BankStat
     if referent.kind == "object":
         return _by_meaning(referent, left)
     if referent.owner is not None:
-        return _by_kin(referent, left, next((known for known in cast if known.global_id == owner), None))
+        found = _by_kin(referent, left, next((known for known in cast if known.global_id == owner), None))
+        return found if found is not None else _by_role(referent, left, bank)
     if any(fit(_profile(referent), known.profile) >= GOOD_ENOUGH for known in left):
         return None
     found = _by_elimination(referent, left)
@@ -191,7 +192,9 @@ def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | N
     Somebody who was said to be something else is not meant, nor does it mean who comes with the place ("the waiter").
     """
     words = lexicon()
-    plain = referent.first == "definite" and not (referent.name or referent.plural or referent.possessed)
+    plain = referent.first == "definite" and not (referent.name or referent.plural)
+    if referent.possessed and (referent.owner is None or not _is_role(referent.entity)):
+        return None  # a brother whom nobody was told to be
     if (
         not plain
         or referent.arriving
@@ -208,7 +211,7 @@ def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | N
     for one in known:
         if not one.profile.names or one.member["kind"] != "character" or _disagree(referent, one):
             continue
-        if one.last[0] < latest - 2 or any(_is_role(noun) for noun in one.profile.nouns):
+        if one.last[0] < latest - 4 or any(_is_role(noun) for noun in one.profile.nouns):
             continue
         if contradict_looks(_profile(referent), one.profile) or reciprocal & _lasts(one):
             continue
@@ -219,7 +222,8 @@ def _by_role(referent: Referent, known: list[Known], bank: BankState) -> int | N
         ]
         possible.append((max((words.befits(referent.entity, deed) for deed in deeds), default=0.0), one.global_id))
     likeness, found = max(possible, default=(0.0, None))
-    return found if likeness >= (BEFITTING if len(possible) > 1 else BEFITTING_ONLY) else None
+    only = len(possible) == 1 and not referent.possessed
+    return found if likeness >= (BEFITTING_ONLY if only else BEFITTING) else None
 
 
 def _is_role(noun: str) -> bool:

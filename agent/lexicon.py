@@ -97,9 +97,13 @@ class Lexicon:
     def without_titles(self, name: str) -> list[str]:
         """Return the words of a name, in lower case, that are no titles: "chen" of "Captain Chen"."""
         words = name.lower().split()
+        titles = min(MOST_TITLES, len(words) - 1)
         return [
-            word for i, word in enumerate(words) if i >= min(MOST_TITLES, len(words) - 1) or not self._is_title(word)
+            word for i, word in enumerate(words) if i >= titles or not (self._is_title(word) or self._is_epithet(word))
         ]
+
+    def _is_epithet(self, word: str) -> bool:
+        return word in self.group("name_epithets")
 
     def _is_title(self, word: str) -> bool:
         if word in self.words["titles"] or self.listed["nouns"].get(word) == "person":
@@ -150,9 +154,17 @@ class Lexicon:
         label, _, lead = self._probe("nouns", last)
         if lead < SURE and (tail := self._closed_compound(last)):
             return table[tail]
+        if self._is_doer(last) and label == "person":
+            return label if lead >= LEAD else "unsure"
         if lead < PERSON and (label == "person" or (label == "portable" and not is_in_dictionary(last))):
             return "unsure"
         return label if lead >= LEAD else "unsure"
+
+    def _is_doer(self, noun: str) -> bool:
+        """Tell whether a noun is made from a verb for who does it: "heckler"."""
+        from memreel.agent.tagging import might_be_verb
+
+        return noun.endswith(("er", "or")) and any(might_be_verb(stem) for stem in (noun[:-1], noun[:-2]))
 
     def _closed_compound(self, noun: str) -> str:
         """Return the listed noun that a compound written as one word ends in: "shop" of "barbershop"."""

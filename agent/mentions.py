@@ -87,6 +87,7 @@ class _Reader(Worn):
                 pronoun=phrase.pronoun,
                 subject=self.is_subject(phrase),
                 bound=self.is_bound(phrase),
+                clause=self.clause_of(phrase),
                 dummy=self.is_dummy(i, phrase.pronoun),
             )
         if not phrase.head and not phrase.name:

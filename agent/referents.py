@@ -80,7 +80,7 @@ class Referent:
 class Open:
     """A pronoun or plural that nothing in the prompt explains; ``number`` is how many it stands for.
 
-    ``name``: what the prompt says that they are called.
+    ``name``: what the prompt says that they are called. ``subject``: it acts in its clause, number ``clause``.
 
     ``perhaps``: the one person in the prompt for whom a "they" may stand if nobody knows more.
     """
@@ -92,6 +92,8 @@ class Open:
     attrs: list[str] = field(default_factory=list)
     perhaps: Referent | None = None
     name: str = ""
+    subject: bool = False
+    clause: int = 0
     seen: list[str] = field(default_factory=list)
 
 

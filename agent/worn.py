@@ -55,7 +55,9 @@ class Worn(Clauses):
             attrs = []  # "adjusts his hat" tells nothing of its look
         dummy = self.is_dummy(i, phrase.possessive)
         human = head in self.words.group("human_parts") or self.words.noun_class(noun) == "garment"
-        return Mention("feature", i, phrase.sentence, attrs=attrs, pronoun=phrase.possessive, dummy=dummy, human=human)
+        told = Mention("feature", i, phrase.sentence, attrs=attrs, pronoun=phrase.possessive, dummy=dummy, human=human)
+        told.clause = self.clause_of(phrase)
+        return told
 
     def _owner(self, i: int) -> int | None:
         """Return the phrase that a worn phrase belongs to: the nearest character, or the subject after a comma."""
