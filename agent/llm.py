@@ -27,6 +27,7 @@ from pydantic import SecretStr
 
 from memreel.agent.reading import ChatCall
 from memreel.agent.replies import StreamedArguments
+from memreel.agent.waiting import pause, result_of
 from memreel.configs.schema import AgentConfig, address_fault
 from memreel.errors import UserError
 
@@ -138,10 +139,10 @@ class Chat:
                 reason = kind_of(error) + (f", {MEANINGS[status]}," if status in MEANINGS else "")
                 if not _passes(error):
                     raise Unavailable(reason.rstrip(","), status) from None
-                pause = max(FIRST_PAUSE_S * 2 ** (attempt - 1) * random.uniform(0.8, 1.2), _retry_after(error))
-                if attempt == attempts or time.monotonic() + pause >= deadline:
+                before_next = max(FIRST_PAUSE_S * 2 ** (attempt - 1) * random.uniform(0.8, 1.2), _retry_after(error))
+                if attempt == attempts or time.monotonic() + before_next >= deadline:
                     break
-                time.sleep(pause)
+                pause(before_next)
         self._down = True
         raise Unavailable(f"{reason} after {attempt} {'attempt' if attempt == 1 else 'attempts'}", status)
 
@@ -207,7 +208,7 @@ class Chat:
         thread = threading.Thread(target=run, name="chat", daemon=True)
         thread.start()
         try:
-            return answer.result(seconds)
+            return result_of(answer, seconds)
         except TimeoutError:
             self._given_up = [*(old for old in self._given_up if old.is_alive()), thread]
             raise

@@ -20,7 +20,7 @@ class StreamedArguments(BaseCallbackHandler):
     def __init__(self) -> None:
         self._parts: dict[Any, list[ToolCallChunk]] = {}
 
-    def on_llm_new_token(self, token: str, *, chunk: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
         """Keep a piece of an answer."""
         for part in getattr(getattr(chunk, "message", None), "tool_call_chunks", ()):
             self._parts.setdefault(part["index"], []).append(part)

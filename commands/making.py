@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from memreel.agent.waiting import ENDING
 from memreel.commands.terminal import console, one_line, say
 from memreel.errors import MemreelError, UserError
 
@@ -201,6 +202,7 @@ def stoppable(step: str = "chunk") -> Iterator[list[int]]:
 
     def note(number: int, _: FrameType | None) -> None:
         if stop:
+            ENDING.set()
             raise KeyboardInterrupt
         stop.append(number)
         say(f"memreel: stopping after this {step}, the same command goes on from there (Ctrl-C again: at once)")
@@ -211,3 +213,4 @@ def stoppable(step: str = "chunk") -> Iterator[list[int]]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
+        ENDING.clear()

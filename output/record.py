@@ -52,6 +52,11 @@ class PromptPart:
     moves: dict[int, str] = field(default_factory=dict)
     """Who enters, leaves or is only mentioned, by global ID."""
     notes: list[str] = field(default_factory=list)
+    waited: float = 0.0
+    """Seconds that the video waited for the reading."""
+    outcomes: list[str] = field(default_factory=list)
+    """How each chat request for the reading ended."""
+    tokens: int = 0
     chunks: list[ChunkRecord] = field(default_factory=list)
 
 
@@ -202,6 +207,9 @@ def _prompt(event: Mapping[str, Any]) -> PromptPart:
         place=str(scene.get("place", "")),
         moves={int(i): how for how in ("enters", "leaves", "mentioned") for i in scene.get(how, [])},
         notes=[str(note) for note in event.get("notes", [])],
+        waited=float(event.get("waited", 0.0)),
+        outcomes=[str(call["outcome"]) for call in event.get("calls", [])],
+        tokens=sum(call["input_tokens"] + call["output_tokens"] for call in event.get("calls", [])),
     )
 
 

@@ -105,6 +105,10 @@ def facts(record: RunRecord, pictures: RunPictures, chunk_seconds: float) -> lis
     made = record.fact("seconds", "total") or sum(sum(chunk.seconds.values()) for chunk in record.chunks)
     model, seed = record.fact("model"), record.fact("seed")
     readers = list(dict.fromkeys(part.reader for part in record.prompts if part.reader))
+    outcomes = [outcome for part in record.prompts for outcome in part.outcomes]
+    failed = sum(outcome != "ok" for outcome in outcomes)
+    tokens = sum(part.tokens for part in record.prompts)
+    requests = f"{len(outcomes)}, {failed} of no use, {tokens:,} tokens" if outcomes else ""
     rows = [
         ("Plays", f"{plays:.1f} s"),
         ("Made in", f"{made:.1f} s" if made else None),
@@ -115,6 +119,8 @@ def facts(record: RunRecord, pictures: RunPictures, chunk_seconds: float) -> lis
         ("Cast", str(len(record.cast))),
         ("Memory frames", str(sum(frame.stored for frame in record.frames.values()))),
         ("Prompts read by", ", ".join(readers) or None),
+        ("Waited for readings", f"{sum(part.waited for part in record.prompts):.1f} s" if readers else None),
+        ("Chat requests", requests or None),
     ]
     return [(label, value) for label, value in rows if value is not None]
 

@@ -6,7 +6,11 @@ Each prompt meets a fault of its own for as long as it is asked about. Answers c
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,7 @@ from chat_server import (
     serve,
 )
 
+from memreel.agent.waiting import ENDING
 from memreel.cli import main
 from memreel.configs.schema import RunConfig
 from memreel.graph.assembly import build_graph
@@ -94,7 +99,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def filmed(
     settings: Settings, server: ChatServer, runs: Path, faults: dict[str, Any], profile: str, streamed: bool
 ) -> list[dict[str, Any]]:
-    agent = {"profile": profile, "model": "judge-1", "base_url": server.base_url, "timeout_s": 0.4, "retries": 1}
+    agent = {"profile": profile, "model": "judge-1", "base_url": server.base_url, "timeout_s": 0.8, "retries": 1}
     graph = build_graph(settings(chunks_per_prompt=1, agent=agent))
     prompts = [f"Tom, a man with black hair, waits for number {number}." for number, _ in enumerate(faults, 1)]
     given: Any = {"prompts": prompts, "video_id": "film"}
@@ -134,7 +139,7 @@ def test_a_prompt_that_the_chat_model_does_not_read_is_read_by_the_analyst(
         assert event["notes"][-1].endswith("the analyst read this prompt"), name
         assert 1 <= len(event["calls"]) <= 3, name
         assert [entity["global_id"] for entity in event["entities"]] == [1], name
-        assert all(one["model"] == "judge-1" and one["seconds"] < 5 for one in event["calls"]), name
+        assert all(one["model"] == "judge-1" for one in event["calls"]), name
 
 
 @pytest.mark.usefixtures("small_model")
@@ -158,6 +163,32 @@ def test_the_key_is_in_no_file_and_no_word_of_the_command(
     written = capfd.readouterr()
     assert "HTTP 401, the key is refused" in (runs / "film" / "events.jsonl").read_text()
     assert KEY not in written.out + written.err + caplog.text
+
+
+@pytest.mark.usefixtures("small_model")
+def test_the_second_ctrl_c_waits_for_no_chat_server(
+    runs: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMREEL_LLM_MODEL", "judge-1")
+    (runs.parent / "film.txt").write_text("Tom, a man with black hair, waits.\n")
+    with serve(Hang()) as server:
+        monkeypatch.setenv("MEMREEL_LLM_BASE_URL", server.base_url)
+
+        def strike_twice() -> None:
+            while not server.requests:
+                time.sleep(0.02)
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.3)
+
+        striker = threading.Thread(target=strike_twice)
+        striker.start()
+        assert main(["run", str(runs.parent / "film.txt"), "--out", str(runs), "--set", "agent.timeout_s=20"]) == 130
+        striker.join()
+        assert len(server.requests) == 1, "nor asked again"
+    assert "interrupted" in capfd.readouterr().err
+    assert not (runs / "film" / "video.mp4").exists()
+    assert not ENDING.is_set()
 
 
 @pytest.mark.usefixtures("small_model")

@@ -141,7 +141,9 @@ def test_the_report_shows_scenes_notes_looks_and_the_directors_steps(tmp_path: P
     folder.append_event(
         {"type": "prompt", "prompt_id": 1, "prompt": "Mia comes in.", "text": "Mia comes in.", "memory": [],
          "entities": entities, "scene": {"place": "old library", "enters": [1]}, "reader": "analyst",
-         "notes": ["m: timeout; the analyst read this prompt"], "seconds": {}}
+         "notes": ["m: timeout; the analyst read this prompt"], "seconds": {}, "read_in": 2.5, "waited": 1.25,
+         "calls": [{"model": "m", "seconds": 2.0, "input_tokens": 1500, "output_tokens": 34, "outcome": "ok"},
+                   {"model": "m", "seconds": 0.5, "input_tokens": 0, "output_tokens": 0, "outcome": "timeout"}]}
     )  # fmt: skip
     folder.append_event(
         {"type": "check", "global_id": 1, "frame": "p1_c2_f0", "by": "a model that sees", "attrs": ["blond hair"],
@@ -156,6 +158,7 @@ def test_the_report_shows_scenes_notes_looks_and_the_directors_steps(tmp_path: P
     for shown in (
         "enters", "in: old library", "m: timeout; the analyst read this prompt",
         "by a model that sees: blond hair; shows it 0.75",
+        "1.2 s", "2, 1 of no use, 1,534 tokens",
         "refused: there is nothing to forget", "next_prompt", "the budget is spent", "3 calls, 2 chunks, 0.5 seconds",
     ):  # fmt: skip
         assert shown in text
