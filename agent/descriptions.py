@@ -6,10 +6,15 @@ picture shows ("stern"). Whose look it is, is `mentions`' business.
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from memreel.agent.lexicon import Lexicon
 from memreel.agent.phrases import Phrase
 
-SHADES = frozenset(["dark", "light", "pale", "bright", "deep"])
+SHADES = frozenset(
+    "dark light pale bright deep pure vivid soft rich pastel hot royal electric neon".split()  # noqa: SIM905
+)
+"""Words that say which red or blue it is, where a colour follows."""
 
 
 def modifiers(phrase: Phrase, words: Lexicon) -> tuple[list[str], list[str]]:
@@ -23,18 +28,21 @@ def modifiers(phrase: Phrase, words: Lexicon) -> tuple[list[str], list[str]]:
     while len(nouns) > 1 and nouns[0] in words.listed["adjectives"] and not words.is_listed(" ".join(nouns)):
         adjectives.append(nouns.pop(0))
     seen: list[str] = []
-    for adjective in adjectives:
-        if adjective in ("and", ","):
-            continue
+    before = ""
+    for adjective, following in zip_longest(adjectives, adjectives[1:]):
         kind = words.adjective_class(adjective)
-        if kind == "unseen":
-            continue
-        if kind == "colour" and seen and seen[-1] in SHADES:
-            seen[-1] += f" {adjective}"
-        elif kind == "colour" and seen and words.colour(seen[-1].split()) and " and " not in seen[-1]:
-            seen[-1] += f" and {adjective}"
-        else:
-            seen.append(bodily(adjective, words))
+        if adjective in SHADES and following is not None and words.adjective_class(following) == "colour":
+            kind = "shade"
+        if adjective not in ("and", ",") and kind != "unseen":
+            if kind == "colour" and before in SHADES and seen:
+                seen[-1] += f" {adjective}"
+            elif kind == "colour" and seen and words.colour(seen[-1].split()) and " and " not in seen[-1]:
+                seen[-1] += (
+                    f" {adjective}" if words.same_colour(before, adjective) else f" and {adjective}"
+                )  # "navy blue"
+            else:
+                seen.append(bodily(adjective, words))
+        before = adjective
     return seen, nouns
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from memreel.agent.lexicon import lexicon
+from memreel.agent.lexicon import Lexicon, lexicon
 from memreel.agent.matching import is_identity, place_of
 from memreel.memory.cast import in_picture
 from memreel.memory.records import CastMember, Entity
@@ -51,10 +51,17 @@ def missing_looks(entity: Entity, member: CastMember) -> list[str]:
             latest.pop(place, None)
             latest[place] = attr
     said = {place_of(attr, words) for attr in entity["attrs"] if not is_identity(attr, words, member["kind"])}
-    looks = [attr for place, attr in latest.items() if place not in said]
+    looks = sorted((attr for place, attr in latest.items() if place not in said), key=lambda attr: _rank(attr, words))
     if not latest and not entity["attrs"]:
         looks = [attr for attr in member["all_attrs"] if is_identity(attr, words, member["kind"])]
     return looks
+
+
+def _rank(attr: str, words: Lexicon) -> int:
+    """Return where in a clause an attribute stands: what somebody has by nature, then what is worn, a hat last."""
+    places = list(words.words["worn_on"])
+    place = place_of(attr, words)
+    return places.index(place) if place in places else -1
 
 
 def _called(entity: Entity, member: CastMember) -> str:

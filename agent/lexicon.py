@@ -210,6 +210,10 @@ class Lexicon:
                     return part
         return None
 
+    def same_colour(self, one: str, two: str) -> bool:
+        """Tell whether two colour words name about the same colour ("crimson", "red")."""
+        return any({one, two} <= set(family) for family in self.words["colour_families"])
+
     def gender_of_noun(self, noun: str) -> Gender | None:
         """Return the gender that a noun states ("mother", "policewoman"), or none."""
         last = noun.lower().rsplit(" ", 1)[-1]

@@ -120,18 +120,13 @@ def fit(entity: Profile, member: Profile) -> float:
         if place == "age":
             base += 0.3 if words.is_young(look) == words.is_young(theirs) else -0.9
         elif mine and other and mine != other:
-            if not _same_colour(mine, other):
+            if not lexicon().same_colour(mine, other):
                 base -= 0.9
         elif look.rsplit(" ", 1)[-1] == theirs.rsplit(" ", 1)[-1] or mine:
             base += 0.3
         else:
             base -= 0.2
     return base
-
-
-def _same_colour(one: str, two: str) -> bool:
-    """Tell whether two colour words name about the same colour ("crimson", "red")."""
-    return any({one, two} <= set(family) for family in lexicon().words["colour_families"])
 
 
 def _noun_fit(entity: Profile, member: Profile, words: Lexicon) -> float:
@@ -259,7 +254,7 @@ def contradict_looks(entity: Profile, member: Profile) -> bool:
     for place, look in entity.looks:
         theirs = member.look(place)
         mine, other = words.colour(look.split()), words.colour(theirs.split()) if theirs else None
-        if mine and other and not _same_colour(mine, other) and mine != other:
+        if mine and other and not lexicon().same_colour(mine, other) and mine != other:
             return True
         if place == "age" and theirs and words.is_young(look) != words.is_young(theirs):
             return True

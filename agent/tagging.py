@@ -210,6 +210,8 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str], common:
             mark, lemma = "NN1", word  # "AI", "TV"
         elif word[0].isupper() and not (i == 0 and word in common) and _is_name(i, mark, tagged):
             mark = "NP0"
+        elif mark in ("NN1", "UNC") and _is_colour_of_what_follows(i, words, tagged):
+            mark = "AJ0"
         elif (mark in ("UNC", "ITJ") and word.isalpha()) or (mark == "NP0" and word.islower()):
             mark = "NN1"
         elif mark == "NN2" and i and words[i - 1].lower() in ("a", "an") and not word.endswith("s"):
@@ -253,6 +255,11 @@ def _is_acting(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> 
     after = tagged[i + 2][2]
     follows = after.startswith(("PR", "AT0", "PN", "AV", "DPS", "CJ")) or words[i + 2] in ",."
     return tagged[i + 1][2] in ("NN1", "NN2") and might_be_verb(words[i + 1].lower()) and follows
+
+
+def _is_colour_of_what_follows(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
+    """Tell whether a word that may be a thing is a colour before another adjective: "ebony curly hair"."""
+    return i + 1 < len(words) and tagged[i + 1][2] == "AJ0" and lexicon().listed["adjectives"].get(words[i]) == "colour"
 
 
 def _is_one_of_two(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:

@@ -12,7 +12,7 @@ from memreel.errors import UserError
 from memreel.model.transformer import TransformerConfig, VideoTransformer
 from memreel.model.wan.model import WanModel
 from memreel.model.wan.text import WanText
-from memreel.model.wan.tiny import TinyDecoder, placed
+from memreel.model.wan.tiny import TinyDecoder
 from memreel.model.wan.vae import NEEDS_EXTRA, Codec, WanVae
 
 REAL = TransformerConfig(1536, 12, 30, 8960, 256, 4096)
@@ -43,15 +43,15 @@ def random_model(config: ModelConfig, *, small: bool) -> WanModel:
     with torch.device(device):
         net = VideoTransformer(sizes).to(dtype).eval().requires_grad_(False)
         torch.nn.init.normal_(net.head.head.weight, std=0.02)  # a new one is zero, and zeros are multiplied faster
-        codec = _random_codec(wan.codec, dtype, device, small=small)
+        codec = _random_codec(wan.codec, dtype, small=small)
     text = cast(WanText, RandomText(sizes.text_dim, device))
     return WanModel(wan, net, text, codec, device)
 
 
-def _random_codec(name: str, dtype: torch.dtype, device: str, *, small: bool) -> Codec:
+def _random_codec(name: str, dtype: torch.dtype, *, small: bool) -> Codec:
     if name == "tiny":
         widths = (16, 12, 8, 8) if small else (256, 128, 64, 64)
-        return placed(TinyDecoder(widths).to(dtype).eval().requires_grad_(False), device)
+        return TinyDecoder(widths).to(dtype).eval().requires_grad_(False)
     try:
         from diffusers import AutoencoderKLWan
     except ImportError as error:

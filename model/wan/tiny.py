@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from memreel.errors import UserError
-from memreel.model.clock import on_gpu
 from memreel.model.replay import Replayed, Tensors
 from memreel.model.wan.checkpoint import check, read_file
 
@@ -56,7 +55,7 @@ class Growth(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Grow ``[frames, width, rows, columns]`` along its first axis."""
         grown: torch.Tensor = self.conv(x)
-        return like(x, grown.reshape(-1, self.width, *x.shape[2:]))
+        return grown.reshape(-1, self.width, *x.shape[2:])
 
 
 class TinyDecoder(nn.Module):
@@ -116,7 +115,7 @@ class TinyDecoding:
         layers = self.codec.decoder
         first = layers["1"]
         assert isinstance(first, nn.Conv2d)
-        x = F.relu(first(like(first.weight, torch.tanh(latent.to(first.weight.dtype) / 3) * 3)))
+        x = F.relu(first(torch.tanh(latent.to(first.weight.dtype) / 3) * 3))
         for start, _ in STAGES:
             for number in map(str, range(start, start + 3)):
                 x = layers[number](x, _shifted(number, x, past))
@@ -124,12 +123,6 @@ class TinyDecoding:
             x = layers[str(start + 5)](layers[str(start + 4)](x))
         pictures: torch.Tensor = layers[str(LAST)](F.relu(x)).float().clamp(0, 1)
         return pictures
-
-
-def like(other: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Return ``x``, channels innermost if they are in ``other``, as a GPU's convolutions want them."""
-    last = other.is_contiguous(memory_format=torch.channels_last) and not other.is_contiguous()
-    return x.contiguous(memory_format=torch.channels_last) if last else x
 
 
 def _shifted(number: str, x: torch.Tensor, past: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -156,11 +149,4 @@ def load_tiny(path: Path, device: str, dtype: torch.dtype) -> TinyDecoder:
         codec = TinyDecoder((first.shape[0], widths[0], widths[1], widths[2]), first.shape[1])
     check(weights, codec, path)
     codec.load_state_dict({name: value.to(device, dtype) for name, value in weights.items()}, assign=True)
-    return placed(codec.eval().requires_grad_(False), device)
-
-
-def placed(codec: TinyDecoder, device: str) -> TinyDecoder:
-    """Return the decoder on its device, channels innermost on a GPU."""
-    if on_gpu(device):
-        return codec.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-    return codec.to(device)
+    return codec.eval().requires_grad_(False)

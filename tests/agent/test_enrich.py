@@ -43,7 +43,7 @@ def test_what_the_prompt_says_is_neither_repeated_nor_contradicted() -> None:
 
 def test_of_two_looks_at_one_place_the_later_counts() -> None:
     told = last_enriched(MIA, "Mia, in a white coat, returns.", "Mia waves.")
-    assert told == "Mia waves. Mia: red hair, green hat, white coat."
+    assert told == "Mia waves. Mia: red hair, white coat, green hat.", "and the order is always the same"
 
 
 def test_every_undescribed_entity_gets_one_clause() -> None:

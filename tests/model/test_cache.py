@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from memreel.errors import ModelError
-from memreel.model.cache import StreamCache
+from memreel.model.cache import StreamCache, Workspace
 from memreel.model.layout import ContextLayout
 from memreel.model.protocol import EvictedChunk, MemoryFrame
 from memreel.model.rotary import rotate, rotation
@@ -142,3 +142,37 @@ def test_a_cleared_cache_holds_nothing() -> None:
     cache.clear()
     assert cache.context([]) is None
     assert (cache.sink, cache.local) == (None, [])
+
+
+def test_further_memory_frames_stand_before_the_sink_and_move_nothing_else() -> None:
+    layout = ContextLayout(spare=3)
+    assert (layout.slots, layout.whole, layout.current()) == (6, 18, ContextLayout().current())
+    assert layout.positions(3, 3, 6) == ContextLayout().positions(3, 3, 6)
+    times = layout.positions(3, 5, 6)
+    assert times[3:8] == [3.0, 4.0, 5.0, -1.0, -2.0]
+    assert len(set(times)) == len(times)
+    cache = StreamCache(layout, GRID)
+    for index in range(9):
+        cache.push(chunk(index))
+    six = [remembered(1 + i, 0) for i in range(6)]
+    assert attended(cache, six) == [*whole(0), *(10 * (1 + i) for i in range(6)), *whole(7, 8)]
+    with pytest.raises(ModelError, match="7 memory frames for 6 slots"):
+        cache.plan([*six, remembered(1, 1)])
+
+
+def test_a_workspace_in_e4m3_holds_what_a_plain_one_holds_but_for_rounding() -> None:
+    layout, sink = ContextLayout(), chunk(0)
+    plan = StreamCache(layout, GRID)
+    plan.push(sink)
+    exact = Workspace(layout).lay_out([plan.plan(())], GRID)
+    rough = Workspace(layout, eight_bits=True).lay_out([plan.plan(())], GRID)
+    assert exact is not None
+    assert rough is not None
+    assert rough.scales is not None
+    held = 3 * TOKENS
+    for layer in range(LAYERS):
+        keys, values = rough.keys[layer][:, :held].float(), rough.values[layer][:, :held].float()
+        torch.testing.assert_close(keys, exact.keys[layer][:, :held], rtol=0.07, atol=0.01)
+        torch.testing.assert_close(
+            values * rough.scales[layer][:, None, :, None], exact.values[layer][:, :held], rtol=0.07, atol=0.01
+        )

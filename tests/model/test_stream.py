@@ -174,8 +174,8 @@ def test_too_many_memory_frames_are_refused_and_the_stream_stays_where_it_was(sk
     stream.set_prompt(MIA)
     far = film.chunks[-1].evicted
     assert far is not None
-    with pytest.raises(ModelError, match="4 memory frames for 3 slots"):
-        stream.generate([far.frame(0, f"p1_c4_f{i}") for i in range(4)])
+    with pytest.raises(ModelError, match="7 memory frames for 6 slots"):
+        stream.generate([far.frame(0, f"p1_c4_f{i}") for i in range(7)])
     assert stream.index == 0
     assert torch.equal(stream.generate().latents, film.chunks[0].latents)
 
