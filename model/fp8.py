@@ -63,7 +63,8 @@ class Fp8Linear(nn.Module):
         if rows.is_cuda:
             from memreel.model.fused_gpu import round_gelu
 
-            return round_gelu(rows)
+            rounded_rows, scale = round_gelu(rows)
+            return rounded_rows, scale
         return rounded(F.gelu(rows, approximate="tanh"))
 
 

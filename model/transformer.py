@@ -347,7 +347,8 @@ class VideoTransformer(nn.Module):
         before, between, after = self.pieces
         for i, block in enumerate(self.each_block()):
             q, turned, k, v = before(block, x, modulation, turn)
-            keys, values, scale = turned, v, ()
+            keys, values = turned, v
+            scale: tuple[torch.Tensor, ...] = ()
             if context is not None and context.room:
                 scale = () if context.scales is None else (context.scales[i],)
                 keys, values = into(context.keys[i], keys), into(context.values[i], values, *scale)
