@@ -99,7 +99,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def filmed(
     settings: Settings, server: ChatServer, runs: Path, faults: dict[str, Any], profile: str, streamed: bool
 ) -> list[dict[str, Any]]:
-    agent = {"profile": profile, "model": "judge-1", "base_url": server.base_url, "timeout_s": 0.8, "retries": 1}
+    agent = {"profile": profile, "model": "judge-1", "base_url": server.base_url, "timeout_s": 2, "retries": 1}
     graph = build_graph(settings(chunks_per_prompt=1, agent=agent))
     prompts = [f"Tom, a man with black hair, waits for number {number}." for number, _ in enumerate(faults, 1)]
     given: Any = {"prompts": prompts, "video_id": "film"}
