@@ -27,6 +27,12 @@ def value_scale(values: torch.Tensor) -> torch.Tensor:
 
 def rounded(x: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
     """Return ``[…, tokens, heads, head_dim]`` in e4m3, each head divided by its ``scale`` ``[…, heads]`` if given."""
+    if x.is_cuda and x.dim() == 4:
+        from memreel.model.fused_gpu import carry
+
+        out = torch.empty(x.shape, dtype=E4M3, device=x.device)
+        carry(x, out, scale)
+        return out
     wide = x.float() if scale is None else x.float() / scale[..., None, :, None]
     return wide.clamp(-LARGEST, LARGEST).to(E4M3)
 
