@@ -176,20 +176,27 @@ class Clauses:
             return "mentioned"
         if not subject:
             return ""
+        acts = False
         for k in range(phrase.end, min(phrase.end + 16, len(self.tokens))):
             token = self.tokens[k]
             if token.sentence != phrase.sentence or token.text == ";":
                 break
             if not token.is_finite or token.tag.startswith(("VB", "VH", "VD")):
                 continue
+            if acts and self.tokens[k - 1].tag != "CJC":
+                break  # somebody else's verb
+            acts = True
             after = next((p for p in self.phrases if p.start == k + 1), None)
             particle = {t.lower for t in self.tokens[k + 1 : k + 3] if t.tag in ("AVP", "AV0", "PRP")}
             if token.lemma in self.words.group("leaving"):
                 gone = after is None or not after.head or self.words.noun_class(after.compound) in ("place", "vehicle")
                 return "leaves" if gone else ""
             if token.lemma in self.words.group("moving"):
-                return "leaves" if particle & {"away", "off"} else "enters" if particle & {"in", "into"} else ""
-            return "enters" if token.lemma in self.words.group("entering") else ""
+                if particle & {"in", "into", "onto"}:
+                    return "enters" if not particle & {"out", "onto"} else ""
+                return "leaves" if particle & {"away", "off", "out"} else ""
+            if token.lemma in self.words.group("entering"):
+                return "enters"
         return ""
 
     def is_faced(self, phrase: Phrase) -> bool:

@@ -3,8 +3,9 @@
 The video model knows only the text it is given: "Mia walks back into the library." says nothing of red hair. The cast
 does, so the text for the video model becomes "… library. Mia: red hair, blue sweater, green hat." The user's own text
 stays as it is in the records. Where looks changed, the latest at each place counts (a white coat replaces a blue
-one), and what the prompt itself says of an entity is neither repeated nor contradicted. Who is only mentioned is not to
-be seen and gets no clause.
+one), and what the prompt itself says of an entity is neither repeated nor contradicted. Looks are told in one order,
+hair before garments before a hat, and who leaves is described after who stays or comes, so that nobody takes over the
+looks of somebody on the way out. Who is only mentioned is not to be seen and gets no clause.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def enrich(prompt: str, entities: Sequence[Entity], cast: Mapping[str, CastMembe
         cast: cast members by global ID as a string.
     """
     text = prompt.rstrip()
-    for entity in in_picture(entities):
+    shown = in_picture(entities)
+    for entity in sorted(shown, key=lambda entity: entity.get("presence") == "leaves"):
         member = cast.get(str(entity["global_id"]))
         looks = missing_looks(entity, member) if member is not None else []
         if member is not None and looks:

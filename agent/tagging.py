@@ -288,12 +288,14 @@ def _is_verb_between_phrases(
 
 
 def _is_awaited_verb(i: int, words: list[str], before: Sequence[Token]) -> bool:
-    """Tell whether a "plural" is the verb of who is described between commas: "Bart, a terrier, barks."."""
-    if i < 3 or words[i - 1] != "," or not words[i].endswith("s") or not might_be_verb(words[i].lower()):
+    """Tell whether a "plural" is the verb that a sentence still lacks: "Bart, a terrier, barks.", "The cat leaves."."""
+    if i < 2 or not words[i].endswith("s") or not might_be_verb(words[i].lower()):
         return False
     sentence = [token for token in before if token.sentence == before[-1].sentence]
     closes = i + 1 == len(words) or words[i + 1] in ".;!"
-    return closes and sentence[0].tag == "NP0" and not any(token.is_finite for token in sentence)
+    described = i > 2 and words[i - 1] == "," and sentence[0].tag == "NP0"
+    short = len(sentence) == 2 and sentence[0].tag in ("AT0", "DPS") and sentence[1].tag == "NN1"
+    return closes and (described or short) and not any(token.is_finite for token in sentence)
 
 
 def _stands_for_noun(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:

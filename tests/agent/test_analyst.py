@@ -40,6 +40,9 @@ def test_a_person_gets_hair_and_garments_and_a_thing_its_colour() -> None:
         ("A brown dog named Biscuit barks.", "Biscuit", ["dog", "brown"]),
         ("The stern food critic nods.", "food critic", []),
         ("A black and white cat sleeps.", "cat", ["black and white"]),
+        ("A small ebony cat sleeps.", "cat", ["small", "ebony"]),
+        ("A man with ebony curly hair in a navy blue vest sings.", "man", ["ebony curly hair", "navy blue vest"]),
+        ("A girl in a pure white coat and a bright blue hat waits.", "girl", ["pure white coat", "bright blue hat"]),
         ("A museum curator, a woman in a smart tweed jacket, reads.", "museum curator", ["woman", "tweed jacket"]),
         (
             "A writer, a tall man with silver curls, wearing a red hat, waits.",
