@@ -40,13 +40,10 @@ from memreel.model.worker import on_model_thread
 from memreel.world.palette import HeldOut
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 CHUNKS = 8
 """Chunks a prompt where the caller does not say: 6 s, enough for everybody to arrive and for readings after it."""
-READ_COLUMNS = ("recall", "first_mention", "wrong_person", "covered", "matched")
-CROP_COLUMNS = ("reidentified", "chance", "likeness", "found", "covered", "matched")
-"""What the terminal's table shows where looks are read, and where there are crops alone."""
 
 
 @dataclass(frozen=True)
@@ -340,25 +337,10 @@ def command(
                 console.print(f"{done}/{total} takes", highlight=False)
 
         result = run(plan, out, jobs=jobs, seconds=seconds, advance=advance)
-    _print(result, out, Console(), as_json)
-
-
-def _print(result: dict[str, Any], out: Path, console: Console, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result))
-        return
-    from rich.table import Table
-
-    shown = [READ_COLUMNS, CROP_COLUMNS][result["main"] == figures.CROPPED]
-    table = Table("strategy", *(figure.replace("_", " ") for figure in shown))
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True
-    for name, row in result["strategies"].items():
-        table.add_row(name, *(account.cell(row, figure).replace("*", "") for figure in shown))
-    console.print(table)
-    for target in result["targets"]:
-        console.print(account.told(target), highlight=False)
-    console.print(f"{result['scripts']} scripts, {result['takes']['made']} of {result['takes']['planned']} takes")
-    console.print(f"{out / 'recall.md'}\n{out / 'recall.svg'}\n{out / 'recall.json'}", highlight=False)
+    else:
+        account.show(result, out, Console())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

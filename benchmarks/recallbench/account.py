@@ -1,9 +1,13 @@
-"""Writes RecallBench's account as Markdown: targets, the table, recall in parts, rows against each other."""
+"""Writes RecallBench's account: in Markdown (targets, table, parts, rows against each other) and in short."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 COLUMNS = {
     "recall": "recall",
@@ -32,6 +36,9 @@ COLUMNS = {
     "clip_score": "CLIPScore",
 }
 """Columns of the table by figure."""
+READ_COLUMNS = ("recall", "first_mention", "wrong_person", "covered", "matched")
+CROP_COLUMNS = ("reidentified", "chance", "likeness", "found", "covered", "matched")
+"""What the terminal's table shows where looks are read, and where there are crops alone."""
 INTERVALS = ("recall", "reidentified")
 TITLES = {"recall": "All attributes right", "reidentified": "Re-identified by crops"}
 """Headings by the main figure."""
@@ -177,3 +184,19 @@ def _readers(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _interval(value: Mapping[str, float]) -> str:
     return f"{value['mean']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
+
+
+def show(result: Mapping[str, Any], out: Path, console: Console) -> None:
+    """Print the account in short, and where the whole lies."""
+    from rich.table import Table
+
+    shown = [READ_COLUMNS, CROP_COLUMNS][result["main"] == "reidentified"]
+    table = Table("strategy", *(figure.replace("_", " ") for figure in shown))
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    for name, row in result["strategies"].items():
+        table.add_row(name, *(cell(row, figure).replace("*", "") for figure in shown))
+    console.print(table)
+    for target in result["targets"]:
+        console.print(told(target), highlight=False)
+    console.print(f"{result['scripts']} scripts, {result['takes']['made']} of {result['takes']['planned']} takes")
+    console.print(f"{out / 'recall.md'}\n{out / 'recall.svg'}\n{out / 'recall.json'}", highlight=False)
