@@ -70,10 +70,10 @@ class WanConfig(Section):
         description="eager starts at once; compile fuses the blocks' parts at the first chunks, once a process; graphs "
         "also records passes as CUDA graphs, which frees the host.",
     )
-    attention: Literal["auto", "flash3", "cudnn", "flash", "efficient", "math", "fp8"] = Field(
+    attention: Literal["auto", "flash3", "flashinfer", "cudnn", "flash", "efficient", "math", "fp8"] = Field(
         "auto",
-        description="Attention kernel; auto: the fastest exact one of those that run here, by a short probe. fp8: in "
-        "e4m3, on Hopper, Ada and later.",
+        description="Attention kernel; auto: the fastest exact one of those that run here, by a short probe (flashinfer, "
+        "which has to be compiled, is probed where speed is not eager). fp8: in e4m3, with FlashInfer on Hopper.",
     )
 
     @model_validator(mode="after")

@@ -48,10 +48,17 @@ def test_of_two_looks_at_one_place_the_later_counts() -> None:
 
 def test_who_leaves_is_described_after_who_comes() -> None:
     tom = "Tom, a man with black hair, enters."
-    for prompt in ("Tom walks out. Mia returns.", "Tom says goodbye and walks off. Mia returns.", "Tom leaves. Mia returns."):
+    for prompt in (
+        "Tom walks out. Mia returns.",
+        "Tom says goodbye and walks off. Mia returns.",
+        "Tom leaves. Mia returns.",
+    ):
         told = last_enriched(MIA, tom, prompt)
         assert told.endswith(f"{prompt} Mia: red hair, blue sweater, green hat. Tom: black hair.")
-    assert last_enriched(MIA, tom, "Tom walks out into the rain. Mia returns.").endswith("green hat. Tom: black hair.") is False
+    assert (
+        last_enriched(MIA, tom, "Tom walks out into the rain. Mia returns.").endswith("green hat. Tom: black hair.")
+        is False
+    )
 
 
 def test_every_undescribed_entity_gets_one_clause() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 
+from memreel.configs.schema import WanConfig
 from memreel.errors import UserError
 from memreel.model import attention
 from memreel.model.attention import KERNELS, NEAR, ROUNDED, choose, milliseconds
@@ -38,6 +41,10 @@ def test_a_kernel_that_does_not_run_here_is_refused_with_those_that_do() -> None
         UserError, match=r"model.wan.attention: 'cudnn' does not run on cpu in torch.float32; try .*math"
     ):
         choose("cudnn", SHAPE, 10, "cpu", torch.float32)
+
+
+def test_every_kernel_can_be_asked_for_by_its_name() -> None:
+    assert set(get_args(WanConfig.model_fields["attention"].annotation)) == {"auto", *KERNELS, *ROUNDED}
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
