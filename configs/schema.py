@@ -73,7 +73,7 @@ class WanConfig(Section):
     attention: Literal["auto", "flash3", "flashinfer", "cudnn", "flash", "efficient", "math", "fp8"] = Field(
         "auto",
         description="Attention kernel; auto: the fastest exact one of those that run here, by a short probe; "
-        "flashinfer, which has to be compiled, is probed where speed is not eager. fp8: in e4m3, with FlashInfer on Hopper.",
+        "flashinfer, which has to be compiled, is probed where speed is not eager. fp8: e4m3, by FlashInfer on Hopper.",
     )
 
     @model_validator(mode="after")
