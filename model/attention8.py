@@ -37,6 +37,22 @@ def rounded(x: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
     return wide.clamp(-LARGEST, LARGEST).to(E4M3)
 
 
+def carry(given: torch.Tensor, out: torch.Tensor, scale: torch.Tensor | None = None) -> None:
+    """Write keys or values ``[rows, tokens, heads, head_dim]`` into ``out``, rounded if that is in e4m3.
+
+    Args:
+        given: what is written.
+        out: a part of a context, of the same shape.
+        scale: what each head is divided by, ``[rows, heads]``.
+    """
+    if given.is_cuda:
+        from memreel.model import fused_gpu
+
+        fused_gpu.carry(given, out, scale)
+    else:
+        out.copy_(rounded(given, scale) if out.dtype == E4M3 else given)
+
+
 def attend8(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
     """Attend as `memreel.model.transformer.attend` does, on numbers in e4m3.
 

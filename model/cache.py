@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from memreel.errors import ModelError
-from memreel.model.attention8 import E4M3, rounded, value_scale
+from memreel.model.attention8 import E4M3, carry, rounded, value_scale
 from memreel.model.layout import ContextLayout
 from memreel.model.protocol import EvictedChunk, MemoryFrame
 from memreel.model.rotary import rotate, rotation
@@ -35,16 +35,6 @@ def turn_into(keys: torch.Tensor, angles: torch.Tensor, out: torch.Tensor) -> No
     for layer, room in zip(keys, out, strict=True):  # one by one: the numbers between are twice as wide
         turned = rotate(layer, angles)
         room.copy_(rounded(turned) if room.dtype == E4M3 else turned)
-
-
-def carry_into(values: torch.Tensor, scale: torch.Tensor | None, out: torch.Tensor) -> None:
-    """Write values ``[layers, tokens, heads, head_dim]``, divided by ``scale`` ``[layers, heads]``, into ``out``."""
-    if values.is_cuda:
-        from memreel.model.fused_gpu import carry
-
-        carry(values, out, scale)
-    else:
-        out.copy_(rounded(values, scale) if out.dtype == E4M3 else values)
 
 
 @dataclass(frozen=True)
@@ -79,13 +69,14 @@ class Workspace:
         scales = self._scales[:, : len(plans)] if self.eight_bits else None
         for row, plan in enumerate(plans):
             angles, at = rotation(plan.times, *grid, laid.shape[-1], laid.device), 0
+            scale = None
             if scales is not None:
-                scales[:, row] = value_scale(plan.pieces[0][1].to(laid.device).flatten(1, 2))
+                scale = value_scale(plan.pieces[0][1].to(laid.device).flatten(1, 2))
+                scales[:, row] = scale
             for keys, values in plan.pieces:
                 end = at + keys.shape[1] * keys.shape[2]
                 turn_into(keys.to(laid.device).flatten(1, 2), angles[:, at:end], laid[:, row, at:end])
-                scale = None if scales is None else scales[:, row].contiguous()
-                carry_into(values.to(laid.device).flatten(1, 2), scale, kept[:, row, at:end])
+                carry(values.to(laid.device).flatten(1, 2), kept[:, row, at:end], scale)
                 at = end
         return FrameContext(list(laid), list(kept), True, None if scales is None else list(scales))
 

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from memreel.model.attention8 import E4M3, LARGEST
 from memreel.model.transformer import VideoTransformer
 
-E4M3 = torch.float8_e4m3fn
-LARGEST = 448.0
 TEXT_SIDE = ("cross_attn.k", "cross_attn.v")
 """Layers that run once a prompt, on the text: they stay as they are."""
 

@@ -11,8 +11,8 @@ import torch
 import triton
 import triton.language as tl
 
-LARGEST = 448.0
-"""The largest number in e4m3."""
+from memreel.model.attention8 import LARGEST
+
 TOKENS = 4
 """Tokens that a program takes into a context."""
 

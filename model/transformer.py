@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from memreel.model.attention8 import E4M3, rounded
+from memreel.model.attention8 import carry
 from memreel.model.rotary import rotate
 
 
@@ -134,13 +134,7 @@ def beside(earlier: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
 
 def into(context: torch.Tensor, own: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
     """Write keys or values into the free last tokens of a context, divided by ``scale``, and return the whole."""
-    room = context[:, context.shape[1] - own.shape[1] :]
-    if own.is_cuda:
-        from memreel.model.fused_gpu import carry
-
-        carry(own, room, scale)
-    else:
-        room.copy_(rounded(own, scale) if room.dtype == E4M3 else own)
+    carry(own, context[:, context.shape[1] - own.shape[1] :], scale)
     return context
 
 
