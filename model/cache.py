@@ -106,7 +106,6 @@ class StreamCache:
         self.layout, self.grid, self.absolute = layout, grid, absolute
         self.sink: EvictedChunk | None = None
         self.local: list[EvictedChunk] = []
-        self._workspace = Workspace(layout)
 
     def recall(self, memory: Sequence[MemoryFrame]) -> list[MemoryFrame]:
         """Return the memory frames that are in neither sink nor local, each once, so that none is attended twice."""
@@ -126,14 +125,6 @@ class StreamCache:
         near = [chunk for chunk in self.local if not sink or chunk.index != sink[0].index]
         first, last = ([(chunk.keys, chunk.values) for chunk in part] for part in (sink, near))
         return Plan([*first, *map(_tensors, recalled), *last], self._times(sink, recalled, near))
-
-    def context(self, memory: Sequence[MemoryFrame]) -> FrameContext | None:
-        """Lay out the next chunk's plan in a workspace of the cache's own; good until the next one is asked for.
-
-        Raises:
-            ModelError: see `plan`.
-        """
-        return self._workspace.lay_out([self.plan(memory)], self.grid)
 
     def current(self) -> list[float]:
         """Return the time positions of the chunk that comes next."""
@@ -165,7 +156,7 @@ class StreamCache:
 
     def clear(self) -> None:
         """Let go of all tensors."""
-        self.sink, self.local, self._workspace = None, [], Workspace(self.layout)
+        self.sink, self.local = None, []
 
 
 def _tensors(frame: MemoryFrame) -> tuple[torch.Tensor, torch.Tensor]:

@@ -61,7 +61,9 @@ def queries_of(model: SketchModel, easel: Easel, story: Story, scene: int, momen
     latents = model.codec.encode(pictures.to(model.device))
     written = Written([], [], [])
     text = model.read(story.scenes[scene].text)
-    model.net.transformer(latents, torch.zeros(1, 1, device=model.device), text, model.alone, None, written)
+    model.net.transformer(
+        latents, torch.zeros(1, 1, device=model.device), text, model.passes.turn((0.0,)), None, written
+    )
     return written.queries
 
 

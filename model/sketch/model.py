@@ -19,17 +19,18 @@ import numpy as np
 import torch
 
 from memreel.errors import ModelError
-from memreel.model.cache import StreamCache
+from memreel.model.cache import StreamCache, Workspace
 from memreel.model.fingerprint import fingerprint
 from memreel.model.minilm import SentenceEncoder, sentence_encoder
+from memreel.model.passes import Passes, Sheet, padded
 from memreel.model.protocol import Chunk, EvictedChunk, Log, MemoryFrame, Pictures, VideoSpec
-from memreel.model.rotary import rotation
+from memreel.model.replay import Replayed, Tensors
 from memreel.model.sampler import TIMESTEPS, euler, levels, noise
 from memreel.model.scoring import Scorer, visibility
-from memreel.model.sketch.net import CONFIG, LATENT, LAYOUT, SHIFT, STEPS, TOKENS, SketchNet
+from memreel.model.sketch.net import LATENT, LAYOUT, SHIFT, STEPS, TOKENS, SketchNet
 from memreel.model.sketch.text import MAX_TOKENS
 from memreel.model.sketch.weights import load_codec, load_net, load_scorer
-from memreel.model.transformer import TextContext, Written
+from memreel.model.transformer import TextContext
 from memreel.model.worker import on_model_thread
 
 if TYPE_CHECKING:
@@ -53,10 +54,12 @@ class SketchModel:
         self.codec = codec.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.encoder, self.scorer, self.device = encoder, scorer, device
         self.scorers: Sequence[str] = tuple(scorer.others)
-        self.current = rotation(LAYOUT.current(), *TOKENS, CONFIG.head_dim).to(device)
-        self.alone = rotation([0.0], *TOKENS, CONFIG.head_dim).to(device)
+        self.workspace = Workspace(LAYOUT)
+        """Where contexts are laid out, by one stream after the other."""
+        self.passes = Passes(self.net.transformer, TOKENS, device, scorer.layers, record=True)
+        self._developed = Replayed(device)
         self._phrase = lru_cache(maxsize=256)(self.read)
-        self.prompt = lru_cache(maxsize=8)(self.read)
+        self.prompt = lru_cache(maxsize=8)(self._prompt)
 
     @on_model_thread
     def fingerprint(self) -> str:
@@ -71,24 +74,20 @@ class SketchModel:
         refined = self.net.read(states.to(self.device), mask.to(self.device))
         return TextContext(refined.keys, refined.values, None)
 
+    def _prompt(self, text: str) -> TextContext:
+        """Encode one prompt; where passes are recorded, all prompts have one length."""
+        read = self.read(text)
+        return padded(read, MAX_TOKENS) if self.passes.replayed.records else read
+
     def open(self, seed: int) -> SketchStream:
         """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""
         return SketchStream(self, seed)
 
     @on_model_thread
     @torch.inference_mode()
-    def encode(self, latents: torch.Tensor, text: TextContext) -> Written:
-        """Run the clean pass over latent frames ``[frames, channels, height, width]``, a row of ``Written`` each."""
-        frames = latents.shape[0]
-        each = TextContext(
-            [k.expand(frames, -1, -1, -1) for k in text.keys],
-            [v.expand(frames, -1, -1, -1) for v in text.values],
-            None if text.mask is None else text.mask.expand(frames, -1),
-        )
-        written = Written([], [], [])
-        clean = torch.zeros(frames, 1, device=self.device)
-        self.net.transformer(latents.unsqueeze(1), clean, each, self.alone, None, written)
-        return written
+    def encode(self, latents: torch.Tensor, text: TextContext) -> Sheet:
+        """Run the clean pass over latent frames ``[frames, channels, height, width]``, a row of the sheet each."""
+        return self.passes.write(latents.unsqueeze(1), [text] * len(latents), self.passes.turn((0.0,)), None)
 
     def write(self, index: int, latents: torch.Tensor, text: str, pictures: Pictures) -> EvictedChunk:
         """Run the clean pass over a chunk and return what the cache holds of it."""
@@ -96,9 +95,9 @@ class SketchModel:
         return EvictedChunk(
             index,
             latents,
-            torch.stack(written.keys),
-            torch.stack(written.values),
-            torch.stack([written.queries[i] for i in self.scorer.layers]),
+            written.keys,
+            written.values,
+            written.queries,
             pictures[SPEC.pictures_per_latent - 1 :: SPEC.pictures_per_latent],
             text,
         )
@@ -108,16 +107,21 @@ class SketchModel:
         if frame.keys is not None:
             return frame
         written = self.encode(frame.latent.to(self.device).unsqueeze(0), self.prompt(frame.text))
-        return replace(frame, keys=torch.cat(written.keys), values=torch.cat(written.values))
+        return replace(frame, keys=written.keys[:, 0], values=written.values[:, 0])
 
     @on_model_thread
     @torch.inference_mode()
     def pictures(self, latents: torch.Tensor, before: torch.Tensor | None) -> Pictures:
         """Decode a chunk, given the latent frame before it ``[1, channels, height, width]``."""
-        decoded = self.codec.decode(latents.unsqueeze(0), before)[0]
-        pixels = (decoded.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        before = torch.zeros_like(latents[:1]) if before is None else before
+        pixels: torch.Tensor = self._developed(self._develop, {"latents": latents, "before": before})
         pictures: Pictures = pixels.cpu().numpy().astype(np.uint8, copy=False)
         return pictures
+
+    def _develop(self, given: Tensors) -> torch.Tensor:
+        decoded = self.codec.decode(given["latents"].unsqueeze(0), given["before"])[0]
+        pixels: torch.Tensor = (decoded.clamp(0, 1) * 255).round().to(torch.uint8)
+        return pixels.permute(0, 2, 3, 1).contiguous()
 
     @on_model_thread
     @torch.inference_mode()
@@ -218,12 +222,12 @@ class SketchStream:
 
     def _denoise(self, text: TextContext, memory: Sequence[MemoryFrame]) -> torch.Tensor:
         model = self.model
-        context = self.cache.context(memory)
+        context = model.workspace.lay_out([self.cache.plan(memory)], TOKENS)
         x = noise((1, SPEC.chunk_frames, *LATENT), self.seed, self.index).to(model.device)
-        sigmas = levels(STEPS, SHIFT)
-        for sigma, following in pairwise(sigmas):
-            timesteps = torch.full((1, SPEC.chunk_frames), sigma * TIMESTEPS, device=model.device)
-            x = euler(x, model.net.transformer(x, timesteps, text, model.current, context), sigma, following)
+        turn = model.passes.turn(tuple(self.cache.current()))
+        for sigma, following in pairwise(levels(STEPS, SHIFT)):
+            velocity = model.passes.velocity(x, sigma * TIMESTEPS, [text], turn, context, STEPS)
+            x = euler(x, velocity, sigma, following)
         return x[0]
 
     def finalize(self) -> None:

@@ -21,6 +21,7 @@ from memreel.model.cache import Workspace
 from memreel.model.fingerprint import fingerprint
 from memreel.model.fp8 import quantise, supported
 from memreel.model.layout import ContextLayout
+from memreel.model.passes import Passes
 from memreel.model.protocol import EvictedChunk, Log, Pictures, VideoSpec
 from memreel.model.sampler import TIMESTEPS, shifted
 from memreel.model.scoring import Scorer, visibility
@@ -28,7 +29,6 @@ from memreel.model.transformer import Block, Pieces, TextContext, VideoTransform
 from memreel.model.wan.checkpoint import load_transformer
 from memreel.model.wan.decoding import Darkroom, Timeline
 from memreel.model.wan.files import files_of
-from memreel.model.wan.passes import Passes
 from memreel.model.wan.stream import Together, WanStream
 from memreel.model.wan.text import MAX_TOKENS, WanText, load_text, padded
 from memreel.model.wan.tiny import TinyDecoder, load_tiny

@@ -18,12 +18,12 @@ import torch
 from memreel.errors import ModelError
 from memreel.model.cache import Plan, StreamCache
 from memreel.model.clock import on_gpu
+from memreel.model.passes import Sheet
 from memreel.model.protocol import Chunk, EvictedChunk, Log, MemoryFrame, Pictures, Place
 from memreel.model.sampler import noise
 from memreel.model.transformer import TextContext
 from memreel.model.wan.decoding import at_hand
 from memreel.model.wan.making import Order, make, within_memory
-from memreel.model.wan.passes import Sheet
 from memreel.model.wan.switch import Governing, distance, window
 from memreel.model.worker import on_model_thread
 

@@ -10,6 +10,7 @@ from memreel.model.cache import StreamCache, Workspace
 from memreel.model.layout import ContextLayout
 from memreel.model.protocol import EvictedChunk, MemoryFrame
 from memreel.model.rotary import rotate, rotation
+from memreel.model.transformer import FrameContext
 
 GRID = (2, 2)
 TOKENS = GRID[0] * GRID[1]
@@ -32,9 +33,13 @@ def remembered(index: int, frame: int) -> MemoryFrame:
     return chunk(index).frame(frame, f"p1_c{index + 1}_f{frame}")
 
 
+def laid_out(cache: StreamCache, memory: list[MemoryFrame]) -> FrameContext | None:
+    return Workspace(cache.layout).lay_out([cache.plan(memory)], GRID)
+
+
 def attended(cache: StreamCache, memory: list[MemoryFrame]) -> list[int]:
     """Return the frames of the next chunk's context, in order, as 10 * chunk + frame."""
-    context = cache.context(memory)
+    context = laid_out(cache, memory)
     if context is None:
         return []
     room = cache.layout.chunk * TOKENS
@@ -90,7 +95,7 @@ def test_more_memory_frames_than_slots_are_refused() -> None:
     cache = StreamCache(ContextLayout(memory=2), GRID)
     memory = [remembered(9, frame) for frame in range(3)]
     with pytest.raises(ModelError, match="3 memory frames for 2 slots"):
-        cache.context(memory)
+        laid_out(cache, memory)
     cache.push(chunk(0))
     assert attended(cache, memory[:2]) == [*whole(0), 90, 91]
 
@@ -109,7 +114,7 @@ def test_keys_are_kept_as_they_came_and_turned_where_they_are_laid_out() -> None
     for index in range(5):
         cache.push(chunk(index))
     memory = [remembered(1, 2), remembered(2, 0)]
-    context = cache.context(memory)
+    context = laid_out(cache, memory)
     assert context is not None
     assert cache.sink is not None
     assert torch.equal(cache.sink.keys, chunk(0).keys)
@@ -130,7 +135,7 @@ def test_positions_do_not_grow_with_the_stream() -> None:
     early = StreamCache(ContextLayout(), GRID)
     for index in (0, 38, 39):
         early.push(chunk(index))
-    late, short = cache.context([]), early.context([])
+    late, short = laid_out(cache, []), laid_out(early, [])
     assert late is not None
     assert short is not None
     assert torch.equal(late.keys[0][:, : -3 * TOKENS], short.keys[0][:, : -3 * TOKENS])
@@ -140,7 +145,7 @@ def test_a_cleared_cache_holds_nothing() -> None:
     cache = StreamCache(ContextLayout(), GRID)
     cache.push(chunk(0))
     cache.clear()
-    assert cache.context([]) is None
+    assert laid_out(cache, []) is None
     assert (cache.sink, cache.local) == (None, [])
 
 

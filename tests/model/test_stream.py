@@ -9,14 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from rerun import Rerun
 from short_film import MIA, TOM, Film
 
 from memreel.errors import ModelError
+from memreel.model.passes import Passes
 from memreel.model.protocol import MemoryFrame, VideoModel
 from memreel.model.rotary import rotation
 from memreel.model.sampler import TIMESTEPS, euler, levels, noise
 from memreel.model.sketch.model import SketchModel, SketchStream
 from memreel.model.sketch.net import CONFIG, LATENT, LAYOUT, SHIFT, STEPS, TOKENS, SketchNet
+from memreel.model.sketch.text import MAX_TOKENS
 from memreel.model.transformer import TextContext, attend
 
 
@@ -211,3 +214,26 @@ def test_a_memory_frame_kept_as_its_latent_is_encoded_again_under_its_own_text(s
     torch.testing.assert_close(fork(stream).generate([light]).latents, with_keys, atol=1e-4, rtol=1e-4)
     other = fork(stream).generate([replace(light, text=TOM)]).latents
     assert not torch.allclose(other, with_keys, atol=1e-3)
+
+
+def test_recorded_passes_and_padded_prompts_make_what_plain_ones_make(
+    sketch: SketchModel, film: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where every pass but the first of its shapes is a recording."""
+    passes = Passes(sketch.net.transformer, TOKENS, "cpu", sketch.scorer.layers, record=True)
+    passes.replayed = developed = Rerun()
+    monkeypatch.setattr(sketch, "passes", passes)
+    monkeypatch.setattr(sketch, "_developed", developed)
+    sketch.prompt.cache_clear()
+    try:
+        for _ in range(2):  # all shapes come up in the first video, and are replayed in the second
+            stream, before = sketch.open(film.seed), developed.replays
+            for text, memory, expected in zip(film.texts, film.memory, film.chunks, strict=True):
+                stream.set_prompt(text)
+                chunk = stream.generate(memory)
+                torch.testing.assert_close(chunk.latents, expected.latents, atol=2e-4, rtol=2e-4)
+                assert int(np.abs(chunk.pictures.astype(int) - expected.pictures.astype(int)).max()) <= 2
+        assert developed.replays - before >= 6 * (STEPS + 2) - 1
+        assert sketch.prompt(MIA).keys[0].shape[1] == MAX_TOKENS
+    finally:
+        sketch.prompt.cache_clear()

@@ -10,7 +10,7 @@ from memreel.model.minilm import sentence_encoder
 from memreel.model.protocol import MemoryFrame
 from memreel.model.scoring import Scorer
 from memreel.model.sketch.model import SketchModel
-from memreel.model.sketch.net import LATENT, LAYOUT, SketchNet
+from memreel.model.sketch.net import LATENT, LAYOUT, TOKENS, SketchNet
 from memreel.model.transformer import FrameContext, TextContext
 from memreel.training.flow import layout_times, pick, read_texts, turn, write_context
 
@@ -40,7 +40,7 @@ def test_a_training_context_is_what_a_stream_caches(net: SketchNet, monkeypatch:
         evicted += [chunk.evicted] if chunk.evicted is not None else []
     old = evicted[1]
     memory = [MemoryFrame(str(f), old.index, f, old.latents[f], old.keys[:, f], old.values[:, f]) for f in (2, 0)]
-    cached = stream.cache.context(memory)
+    cached = stream.model.workspace.lay_out([stream.cache.plan(memory)], TOKENS)
     assert cached is not None
 
     order = [(0, 0), (0, 1), (0, 2), (1, 2), (1, 0), *((c, f) for c in (2, 3) for f in range(3))]

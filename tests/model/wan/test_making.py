@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rerun import Rerun
 from small_wan import settings
 
 from memreel.errors import ModelError
 from memreel.model import load
+from memreel.model.passes import Passes, Sheet
 from memreel.model.protocol import Chunk, MemoryFrame
-from memreel.model.replay import Recording, Replayed, Tensors
+from memreel.model.replay import Replayed, Tensors
 from memreel.model.wan.making import Batch
 from memreel.model.wan.model import WanModel
-from memreel.model.wan.passes import Passes, Sheet
 
 MIA = "mia, a young woman with red hair, walks in the park"
 TOM = "tom, an old man, waits in the library"
@@ -120,27 +121,6 @@ def spoiling(module: str, row: int) -> Callable[..., Batch]:
         return batch
 
     return spoiled
-
-
-class Rerun(Replayed):
-    """Recordings as a CPU can have them: replaying runs the recorded work again, as it was then, in place."""
-
-    def __init__(self) -> None:
-        super().__init__("cpu")
-        self.records, self.replays = True, 0
-
-    def _record(self, work: Callable[[Tensors], object], inputs: Tensors) -> Recording:
-        own = {name: value.clone() for name, value in inputs.items()}
-        result = work(own)
-
-        def replay() -> None:
-            self.replays += 1
-            again = work(own)
-            if isinstance(result, torch.Tensor):
-                assert isinstance(again, torch.Tensor)
-                result.copy_(again)
-
-        return Recording(type("Graph", (), {"replay": staticmethod(replay)})(), own, result)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""A Wan transformer's passes over the current chunk of one or more videos: a denoising step, and the clean pass.
+"""A transformer's passes over the current chunk of one or more videos: a denoising step, and the clean pass.
 
 Everything that a pass reads lies at an address of its own (latents, timesteps, rotation, texts, the workspace of the
-context), so the same pass can be recorded as a CUDA graph once its shapes have come up for a second chunk. Knows
-nothing of chunks' order, noise levels or memory.
+context), so the same pass can be recorded as a CUDA graph once its shapes have come up for a second chunk. Texts should
+then be padded to one length. Knows nothing of chunks' order, noise levels or memory.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
+from torch.nn import functional as F
 
 from memreel.model.replay import Replayed, Tensors
 from memreel.model.rotary import rotation
@@ -74,7 +75,7 @@ class Passes:
         self.replayed = Replayed(device, enabled=record)
         self.turn = lru_cache(maxsize=8)(self._turn)
         self._sheets: dict[torch.Size, Sheet] = {}
-        self._texts: dict[int, tuple[TextContext, list[TextContext | None]]] = {}
+        self._texts: dict[tuple[int, int], tuple[TextContext, list[TextContext | None]]] = {}
 
     def velocity(
         self,
@@ -130,19 +131,39 @@ class Passes:
 
     def _standing(self, texts: Sequence[TextContext]) -> TextContext:
         """Return the texts as one batch, where recordings look for them; a text that stands there is left alone."""
-        if len(texts) == 1 and not self.replayed.records:
-            return texts[0]
-        if len(texts) not in self._texts:
-            rows = [[torch.cat([part] * len(texts)) for part in parts] for parts in (texts[0].keys, texts[0].values)]
-            self._texts[len(texts)] = TextContext(rows[0], rows[1], None), [None] * len(texts)
-        own, there = self._texts[len(texts)]
+        rows, first = len(texts), texts[0]
+        if not self.replayed.records and all(text is first for text in texts):
+            return _spread(first, rows)
+        size = rows, first.keys[0].shape[1]
+        if size not in self._texts:
+            self._texts[size] = _spread(first, rows, copied=True), [None] * rows
+        own, there = self._texts[size]
         for row, text in enumerate(texts):
             if there[row] is not text:
-                for mine, given in ((own.keys, text.keys), (own.values, text.values)):
-                    for room, part in zip(mine, given, strict=True):
-                        room[row].copy_(part[0])
+                for room, part in zip(_parts(own), _parts(text), strict=True):
+                    room[row].copy_(part[0])
                 there[row] = text
         return own
+
+
+def padded(text: TextContext, tokens: int) -> TextContext:
+    """Return one text's context with a mask, as long as ``tokens``; attention to it is what it was."""
+    short = tokens - text.keys[0].shape[1]
+    mask = torch.ones_like(text.keys[0][:, :, 0, 0], dtype=torch.bool) if text.mask is None else text.mask
+    keys, values = ([F.pad(part, (0, 0, 0, 0, 0, short)) for part in parts] for parts in (text.keys, text.values))
+    return TextContext(keys, values, F.pad(mask, (0, short)))
+
+
+def _parts(text: TextContext) -> list[torch.Tensor]:
+    return [*text.keys, *text.values, *([] if text.mask is None else [text.mask])]
+
+
+def _spread(text: TextContext, rows: int, *, copied: bool = False) -> TextContext:
+    """Return a text in each of so many rows, which share its tensors unless they are to be copied."""
+    spread = (part.expand(rows, *part.shape[1:]) for part in _parts(text))
+    parts = iter([part.clone() if copied else part for part in spread])
+    keys, values = ([next(parts) for _ in of] for of in (text.keys, text.values))
+    return TextContext(keys, values, next(parts, None))
 
 
 def _place(context: FrameContext | None) -> tuple[int, ...]:
