@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from memreel.errors import UserError
 from memreel.model.attention8 import attend8
+from memreel.model.hopper import attend_hopper
 from memreel.model.transformer import Kernel, attend
 
 TRIES = 5
@@ -38,17 +39,9 @@ def _flash3(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     return out.flatten(2)
 
 
-def _flashinfer(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Use FlashInfer's kernel for Hopper (the package flashinfer-python), which is compiled at its first use."""
-    from flashinfer import single_prefill_with_kv_cache
-
-    rows = [single_prefill_with_kv_cache(*each, causal=False, backend="fa3") for each in zip(q, k, v, strict=True)]
-    return torch.stack(rows).flatten(2)
-
-
 KERNELS: dict[str, Kernel] = {
     "flash3": _flash3,
-    "flashinfer": _flashinfer,
+    "flashinfer": attend_hopper,
     "cudnn": _sdpa(SDPBackend.CUDNN_ATTENTION),
     "flash": _sdpa(SDPBackend.FLASH_ATTENTION),
     "efficient": _sdpa(SDPBackend.EFFICIENT_ATTENTION),

@@ -12,6 +12,8 @@ import math
 
 import torch
 
+from memreel.model.hopper import attend_hopper8
+
 E4M3 = torch.float8_e4m3fn
 LARGEST = 448.0
 """The largest number in e4m3."""
@@ -65,17 +67,7 @@ def attend8(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tens
     if scale is None:
         scale = value_scale(v)
         k, v = rounded(k), rounded(v, scale)
-    return (_on_gpu if q.is_cuda else _in_float32)(rounded(q), k, v, scale, q.dtype)
-
-
-def _on_gpu(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    from flashinfer import single_prefill_with_kv_cache
-
-    rows = [
-        single_prefill_with_kv_cache(*each, causal=False, backend="fa3", scale_v=one, o_dtype=dtype)
-        for *each, one in zip(q, k, v, scale, strict=True)
-    ]
-    return torch.stack(rows).flatten(2)
+    return (attend_hopper8 if q.is_cuda else _in_float32)(rounded(q), k, v, scale, q.dtype)
 
 
 def _in_float32(

@@ -2,6 +2,7 @@
 
 `round_gelu` applies the GELU and rounds to e4m3 in one pass over a row; `turn_keys` turns keys by their angles on
 the way into a context; `carry` takes keys or values there as they are. Both round to e4m3 where the context is in it.
+`join` puts together what queries found in parts of their keys.
 Triton comes with CUDA builds of torch only, so this module is imported where tensors are on a GPU.
 """
 
@@ -93,3 +94,23 @@ def turn_keys(keys: torch.Tensor, angles: torch.Tensor, out: torch.Tensor) -> No
 def carry(given: torch.Tensor, out: torch.Tensor, scale: torch.Tensor | None = None) -> None:
     """Write ``[rows, tokens, heads, head_dim]`` into ``out``, each head divided by its ``scale`` ``[rows, heads]``."""
     _taken(given, out, None, scale)
+
+
+@triton.jit  # type: ignore[untyped-decorator, unused-ignore]
+def _join(found, sums, out, places, parts, WIDTH: tl.constexpr, PARTS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Put together one query's parts."""
+    place, part, column = tl.program_id(0).to(tl.int64), tl.arange(0, PARTS), tl.arange(0, WIDTH)
+    there = part < parts
+    log = tl.load(sums + part * places + place, mask=there, other=-float("inf"))
+    weight = tl.exp2(log - tl.max(log, 0))
+    weight = weight / tl.sum(weight, 0)
+    at = (part[:, None] * places + place) * WIDTH + column[None, :]
+    value = tl.load(found + at, mask=there[:, None], other=0.0).to(tl.float32)
+    tl.store(out + place * WIDTH + column, tl.sum(value * weight[:, None], 0).to(out.dtype.element_ty))
+
+
+def join(found: torch.Tensor, sums: torch.Tensor, out: torch.Tensor) -> None:
+    """See `memreel.model.hopper.join`; all are contiguous."""
+    parts, tokens, heads, width = found.shape
+    wide = 1 << (parts - 1).bit_length()
+    _join[(tokens * heads,)](found, sums, out, tokens * heads, parts, WIDTH=width, PARTS=wide, num_warps=1)

@@ -18,6 +18,7 @@ from memreel.configs.schema import WanConfig
 from memreel.errors import ModelError, UserError
 from memreel.model.attention import ROUNDED, Choice, choose
 from memreel.model.cache import Workspace
+from memreel.model.epilogue import fuse_gelu
 from memreel.model.fingerprint import fingerprint
 from memreel.model.fp8 import quantise, supported
 from memreel.model.layout import ContextLayout
@@ -103,6 +104,8 @@ class WanModel:
                     f"model.wan.precision: {self.device} has no e4m3 (it needs Ada, Hopper or later); use bf16"
                 )
             quantise(net)
+        else:
+            fuse_gelu(net)
         tokens = self.grid[0] * self.grid[1]
         attended = layout.whole * tokens
         queries = (1, layout.chunk * tokens, net.config.heads, net.config.head_dim)

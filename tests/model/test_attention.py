@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import get_args
 
 import pytest
@@ -12,6 +13,7 @@ from memreel.errors import UserError
 from memreel.model import attention
 from memreel.model.attention import KERNELS, NEAR, ROUNDED, choose, milliseconds
 from memreel.model.attention8 import LARGEST, attend8, rounded, value_scale
+from memreel.model.hopper import TILE, in_shares, shares
 from memreel.model.transformer import attend
 
 SHAPE = (1, 6, 2, 16)
@@ -106,3 +108,32 @@ def test_a_rounded_kernel_is_taken_by_name_alone_and_only_where_it_is_right(monk
     monkeypatch.setitem(ROUNDED, "fp8", lambda q, k, v: attend8(q, k, v) * (1 + 2 * NEAR))
     with pytest.raises(UserError, match=r"model.wan.attention: 'fp8' is off by 2\d% on this device; use auto"):
         choose("fp8", SHAPE, 10, "cpu", torch.float32)
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(4680, 700), (300, 50), (2816, 9)])
+def test_attention_in_shares_is_attention(queries: int, keys: int) -> None:
+    q, k, v = (torch.randn(n, 12, 16, generator=torch.Generator().manual_seed(n)) for n in (queries, keys, keys + 1))
+    calls, out = list[tuple[int, int]](), torch.empty_like(q)
+
+    def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, sums: torch.Tensor | None) -> None:
+        calls.append((len(q), len(k)))
+        logits = torch.einsum("qhd,khd->qhk", q, k) / q.shape[-1] ** 0.5
+        out.copy_(torch.einsum("qhk,khd->qhd", logits.softmax(-1), v))
+        if sums is not None:
+            sums.copy_(logits.logsumexp(-1) / math.log(2))
+
+    in_shares(run, q, k, v[:keys], out, 132)
+    expected = attend(q[None], k[None], v[None, :keys])[0]
+    torch.testing.assert_close(out.flatten(1), expected, atol=1e-5, rtol=1e-5)
+    assert sum(each * over for each, over in calls) == queries * keys, "each query meets each key once"
+
+
+def test_shares_leave_no_multiprocessor_idle_for_long() -> None:
+    assert shares(4680, 12, 132) == (33 * TILE, 5), "three waves in one go, the last tenth of the queries in parts"
+    assert shares(33 * TILE, 12, 132) == (33 * TILE, 1), "nothing is left over"
+    assert shares(128, 12, 132).whole == 0
+    for queries in range(128, 20_000, 517):
+        whole, parts = shares(queries, 12, 132)
+        tiles, rest = -(-queries // TILE) * 12, -(-(queries - whole) // TILE) * 12
+        taken = whole // TILE * 12 / 132 + -(-rest * parts // 132) / parts
+        assert parts == 1 or taken < -(-tiles // 132), "sooner than all in one go"
