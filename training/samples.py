@@ -43,6 +43,19 @@ LAYOUTS: Layouts = (
 
 
 @dataclass(frozen=True)
+class Emphasis:
+    """What samples are about: shares of targets that are returns, of crowded stories, of texts that are enriched."""
+
+    returns: float = 0.58
+    crowded: float = 0.0
+    enriched: float = 0.5
+
+
+EMPHASES = {"everything": Emphasis(), "crowds": Emphasis(returns=0.75, crowded=0.7, enriched=0.2)}
+"""By name; ``crowds`` is for telling several people of one frame apart by their names."""
+
+
+@dataclass(frozen=True)
 class Moment:
     """A latent frame of a story: its scene, its chunk in the scene and its place in the chunk."""
 
@@ -91,37 +104,44 @@ class Timeline:
         return self.story.visible(scene, (chunk + 0.5) * CHUNK * 4 / FPS)
 
 
-def _returns(line: Timeline) -> list[int]:
-    """Return the scenes to which somebody comes back by name only, unseen in the scene before and the first chunk."""
+def _returns(line: Timeline, crowded: bool) -> list[int]:
+    """Return the scenes to which somebody comes back by name only, unseen in the scene before and the first chunk.
+
+    Of a ``crowded`` story: those to which a person comes back who is not alone there.
+    """
     story = line.story
     out: list[int] = []
     met: set[int] = set()
     hidden = line.visible(0, 0)
     for s, scene in enumerate(story.scenes):
         near = hidden | (set(story.scenes[s - 1].present()) if s else set())
-        if s and any(
-            k in met and not told and k not in near and k in scene.present() for k, told in scene.mentions.items()
-        ):
+        back = [k for k, told in scene.mentions.items() if k in met and not told and k not in near]
+        back = [k for k in back if k in scene.present()]
+        if crowded:
+            back = [k for k in back if len(scene.spots) > 1 and story.beings[k].look.kind in palette.PEOPLE]
+        if s and back:
             out.append(s)
         met |= set(scene.mentions)
     return out
 
 
-def _pick_target(random: Random, line: Timeline, local: int, sink: int, roll: float) -> int | None:
-    """Choose the target chunk: half of them returns, a fifth other scene starts, the rest anywhere; None: no return."""
+def _pick_target(
+    random: Random, line: Timeline, local: int, sink: int, roll: float, returns: float, crowded: bool
+) -> int | None:
+    """Choose the target chunk: returns, half as many other scene starts, the rest anywhere; None: no return."""
     if sink == 0:
         return 0
     if local < 6:
         return 1 + local // CHUNK
-    if roll < 0.58:
-        back = _returns(line)
+    if roll < returns:
+        back = _returns(line, crowded)
         if not back:
             return None
         s = random.choice(back)
-        chunk = 0 if line.story.scenes[s].cut else random.choice((0, 1, 1, 2))
+        chunk = 0 if line.story.scenes[s].cut else random.choice((0, 0, 1) if crowded else (0, 1, 1, 2))
         chunk = random.choice((0, 0, 0, 0, 0, 1)) if chunk == 0 else chunk
         return max(3, line.order.index((s, min(chunk, line.lengths[s] - 1))))
-    if roll < 0.78:
+    if roll < returns + (1 - returns) / 2.1:
         s = random.randrange(1, len(line.lengths))
         return max(3, line.order.index((s, min(random.choice((0, 0, 1, 2, 3)), line.lengths[s] - 1))))
     return random.randrange(3, len(line.order))
@@ -169,16 +189,29 @@ def _recall(random: Random, line: Timeline, index: int, count: int) -> list[Mome
 
 
 def make_sample(
-    random: Random, layout: tuple[int, int, int], held_out: palette.HeldOut = "nothing", enriched: bool | None = None
+    random: Random,
+    layout: tuple[int, int, int],
+    held_out: palette.HeldOut = "nothing",
+    enriched: bool | None = None,
+    emphasis: Emphasis = EMPHASES["everything"],
 ) -> Sample:
-    """Invent a story and pick a chunk of it with the context of the given layout."""
+    """Invent a story and pick a chunk of it with the context of the given layout.
+
+    Args:
+        random: where chance comes from.
+        layout: (sink, memory, local) frames.
+        held_out: which words are ones that training never uses.
+        enriched: whether texts are enriched, if chance is not to say.
+        emphasis: what chance prefers.
+    """
     sink, memory, local = layout
     roll = random.random()
+    crowded = emphasis.crowded > 0 and random.random() < emphasis.crowded
     index: int | None = None
     while index is None:
-        story = make_story(random, scenes=random.choice((4, 5, 6)), held_out=held_out)
+        story = make_story(random, scenes=random.choice((4, 5, 6)), held_out=held_out, crowded=crowded)
         line = Timeline(random, story)
-        index = _pick_target(random, line, local, sink, roll)
+        index = _pick_target(random, line, local, sink, roll, emphasis.returns, crowded)
     scene, chunk = line.order[index]
     context: list[Moment] = []
     if sink:
@@ -200,7 +233,7 @@ def make_sample(
         story,
         context,
         chunk_frames(scene, chunk),
-        random.random() < 0.5 if enriched is None else enriched,
+        random.random() < emphasis.enriched if enriched is None else enriched,
         described={k for k in present if now.mentions.get(k) and k not in met and k not in near},
         reentry={k for k in present if not now.mentions.get(k, True) and k not in near and k in met},
     )
@@ -246,8 +279,15 @@ def collate(samples: list[Sample], encoder: SentenceEncoder) -> dict[str, torch.
 class Batches(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
     """An endless stream of batches, seeded by (seed, worker); only tokenises, so it needs no weights."""
 
-    def __init__(self, batch: int, seed: int, tokenizer: Any, layouts: Layouts = LAYOUTS) -> None:
-        self.batch, self.seed, self.tokenizer, self.layouts = batch, seed, tokenizer, layouts
+    def __init__(
+        self,
+        batch: int,
+        seed: int,
+        tokenizer: Any,
+        layouts: Layouts = LAYOUTS,
+        emphasis: Emphasis = EMPHASES["everything"],
+    ) -> None:
+        self.batch, self.seed, self.tokenizer, self.layouts, self.emphasis = batch, seed, tokenizer, layouts, emphasis
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         info = torch.utils.data.get_worker_info()
@@ -256,4 +296,5 @@ class Batches(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
         encoder = SentenceEncoder.without_weights(self.tokenizer)
         while True:
             layout = random.choices([k for k, _ in self.layouts], [w for _, w in self.layouts])[0]
-            yield collate([make_sample(random, layout) for _ in range(self.batch)], encoder)
+            samples = [make_sample(random, layout, emphasis=self.emphasis) for _ in range(self.batch)]
+            yield collate(samples, encoder)

@@ -27,7 +27,7 @@ from memreel.training.device import Easel, Gradients, Place, agree, compile_piec
 from memreel.training.evaluate import Evaluator
 from memreel.training.flow import layout_times, pick, token_states, turn, write_context
 from memreel.training.muon import StackedMuon
-from memreel.training.samples import LAYOUTS, Batches, Layouts
+from memreel.training.samples import EMPHASES, LAYOUTS, Batches, Emphasis, Layouts
 
 DRAWS = 4
 FIGURE_WEIGHT = 6.0
@@ -47,14 +47,23 @@ def figure_weight(masks: torch.Tensor) -> torch.Tensor:
 class Trainer:
     """One process's share of the training."""
 
-    def __init__(self, here: Place, out: Path, encoder: SentenceEncoder, batch: int, workers: int, seed: int) -> None:
+    def __init__(
+        self,
+        here: Place,
+        out: Path,
+        encoder: SentenceEncoder,
+        batch: int,
+        workers: int,
+        seed: int,
+        emphasis: Emphasis = EMPHASES["everything"],
+    ) -> None:
         """Build with random weights; ``out`` holds the codec."""
         self.here, self.out, self.encoder = here, out, encoder
         self.codec = load_codec(out).to(here.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net = SketchNet().to(here.device)
         self.ema = {k: v.clone() for k, v in self.net.state_dict().items()}
         self.easel = Easel(here.device, torch.bfloat16 if here.device != "cpu" else torch.float32)
-        self.batch, self.workers, self.seed = batch, workers, seed
+        self.batch, self.workers, self.seed, self.emphasis = batch, workers, seed, emphasis
         self.noise = torch.Generator(here.device).manual_seed(seed * 77 + here.rank)
         self.mark: Callable[[str], object] = str
         """Called with the name of each part of a step once it has been issued; does nothing here."""
@@ -153,7 +162,8 @@ class Trainer:
 
     def batches(self, layouts: Layouts) -> Iterator[Tensors]:
         """Start the workers and return their endless batches."""
-        data = Batches(self.batch, self.seed * 1000 + self.step * 10 + self.here.rank, self.encoder.tokenizer, layouts)
+        seed = self.seed * 1000 + self.step * 10 + self.here.rank
+        data = Batches(self.batch, seed, self.encoder.tokenizer, layouts, self.emphasis)
         return iter(
             torch.utils.data.DataLoader(
                 data,
@@ -245,6 +255,7 @@ def main() -> None:
     parser.add_argument(
         "--decay", type=float, default=0.0, help="share of the time over which the rate falls, at the end"
     )
+    parser.add_argument("--emphasis", choices=list(EMPHASES), default="everything", help="what samples are about")
     parser.add_argument("--pace", type=float, default=1.0, help="factor on the learning rates, for small batches")
     parser.add_argument("--save-every", type=float, default=180, help="seconds between two saves on the way")
     parser.add_argument("--seed", type=int, default=1)
@@ -256,7 +267,7 @@ def main() -> None:
     if here.device != "cpu":
         compile_pieces()
     encoder = SentenceEncoder(args.encoder or weights_folder(), here.device)
-    trainer = Trainer(here, args.out, encoder, args.batch, args.workers, args.seed)
+    trainer = Trainer(here, args.out, encoder, args.batch, args.workers, args.seed, EMPHASES[args.emphasis])
     if args.resume is not None:
         trainer.resume(args.resume)
     log = trainer.train(args.seconds, args.opening, args.decay, args.pace, started_ago(), args.save_every)

@@ -204,13 +204,17 @@ def make_being(random: Random, key: int, kind: str, taken: set[str], held_out: p
     return Being(key, look, name, noun, _words(random, look, held_out), role)
 
 
-def make_cast(random: Random, held_out: palette.HeldOut = "nothing") -> dict[int, Being]:
-    """Invent two to four figures and up to two objects, no two alike in name, unnamed kind or object kind."""
+def make_cast(random: Random, held_out: palette.HeldOut = "nothing", crowded: bool = False) -> dict[int, Being]:
+    """Invent two to four figures and up to two objects, no two alike in name, unnamed kind or object kind.
+
+    In a ``crowded`` story there are three to five figures, most of them people.
+    """
     beings: dict[int, Being] = {}
     taken: set[str] = set()
     unnamed: set[str] = set()
-    for _ in range(random.choice((2, 3, 3, 4, 4))):
-        kind = random.choice(("woman", "man", "woman", "man", "woman", "man", "dog", "cat", "robot"))
+    kinds = ("woman", "man") * (6 if crowded else 3) + ("dog", "cat", "robot")
+    for _ in range(random.choice((3, 4, 4, 5, 5) if crowded else (2, 3, 3, 4, 4))):
+        kind = random.choice(kinds)
         being = make_being(random, len(beings), kind, taken, held_out)
         if being.name is None and being.role is None:
             if kind in unnamed:
@@ -262,8 +266,11 @@ def stage(
     return Scene(place, cut, spots, exits)
 
 
-def make_schedule(random: Random, beings: dict[int, Being], scenes: int) -> list[Scene]:
-    """Invent who is where, scene after scene: people come, go and come back; objects are carried, put down, found."""
+def make_schedule(random: Random, beings: dict[int, Being], scenes: int, crowded: bool = False) -> list[Scene]:
+    """Invent who is where, scene after scene: people come, go and come back; objects are carried, put down, found.
+
+    In a ``crowded`` story hardly anybody is alone.
+    """
     figures = [k for k, b in beings.items() if not b.is_object]
     objects = [k for k, b in beings.items() if b.is_object]
     out: list[Scene] = []
@@ -275,7 +282,7 @@ def make_schedule(random: Random, beings: dict[int, Being], scenes: int) -> list
         else:
             place = before.place
         cut = before is None or before.place != place
-        count = min(len(figures), random.choices((1, 2, 3), (0.45, 0.41, 0.14))[0])
+        count = min(len(figures), random.choices((1, 2, 3), (0.15, 0.68, 0.17) if crowded else (0.45, 0.41, 0.14))[0])
         here = [] if cut or before is None else [s.key for s in before.spots if s.key in figures]
         stay = [k for k in here if random.random() < 0.55][:count]
         rest = [k for k in figures if k not in here]
@@ -314,11 +321,18 @@ def make_schedule(random: Random, beings: dict[int, Being], scenes: int) -> list
     return out
 
 
-def make_story(random: Random, scenes: int = 6, held_out: palette.HeldOut = "nothing") -> Story:
-    """Invent a story with its texts; ``held_out`` says which words are ones that training never uses."""
+def make_story(random: Random, scenes: int = 6, held_out: palette.HeldOut = "nothing", crowded: bool = False) -> Story:
+    """Invent a story with its texts.
+
+    Args:
+        random: where chance comes from.
+        scenes: how many prompts it has.
+        held_out: which words are ones that training never uses.
+        crowded: whether there are several people in most scenes.
+    """
     from memreel.world.sentences import tell
 
-    beings = make_cast(random, held_out)
-    story = Story(beings, make_schedule(random, beings, scenes))
+    beings = make_cast(random, held_out, crowded)
+    story = Story(beings, make_schedule(random, beings, scenes, crowded))
     tell(random, story)
     return story
