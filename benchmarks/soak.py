@@ -38,7 +38,7 @@ FLAT = {
     "resident_mb": 1.1,
     "open_files": 1.0,
     "cpu_seconds": 1.15,
-    "frames": 1.0,
+    "frames": 1.1,
     "state_kb": 1.1,
     "checkpoint_kb": 1.1,
     "database_kb_a_chunk": 1.1,
