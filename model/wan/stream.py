@@ -173,9 +173,9 @@ class WanStream:
         state = unpacked(snapshot, self.model.device)
         state.require_of(log)
         self._begin(state)
-        timeline = self.model.timeline(log)
-        if begun:
-            timeline = Timeline(self.model.codec, log, self.model.darkroom, begun, self._decoding)
+        model = self.model
+        own = Timeline(model.codec, log, model.darkroom, begun, self._decoding) if begun else None
+        timeline = own or model.timeline(log)
         wanted = {place: number for number in range(begun, index) for place in log(number).places}
         kept: dict[Place, MemoryFrame] = {}
         last: Chunk | None = None
