@@ -38,7 +38,7 @@ def snapshots_of(folder: RunFolder) -> dict[int, Path]:
 
 def files_of(snapshot: Path) -> list[Path]:
     """Return the files of a snapshot, its stream's state, which has to be there, first."""
-    return [snapshot / STATE, *sorted(path for path in snapshot.iterdir() if path.name != STATE)]
+    return [snapshot / STATE, *sorted(path for path in snapshot.glob("*.safetensors") if path.name != STATE)]
 
 
 class Snapshots:
