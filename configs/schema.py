@@ -75,6 +75,12 @@ class WanConfig(Section):
         description="Attention kernel; auto: the fastest exact one of those that run here, by a short probe; "
         "flashinfer, which has to be compiled, is probed where speed is not eager. fp8: e4m3, by FlashInfer on Hopper.",
     )
+    snapshot_every: int = Field(
+        240,
+        ge=0,
+        description="Chunks between snapshots of the stream, 0: none. A resumed run does the clean passes since the "
+        "last one again, each a fifth of its chunk; a snapshot is gigabytes, and the newest two are kept.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -1,16 +1,16 @@
 """Forks: a run that branches off another at one of its states, in a folder of its own.
 
-What both have in common is shared by hard links, since no artefact is ever written into: latents, the video's pieces
-and the memory frames of the state; only the log's lines are copied. From then on a fork is a run like any other. A
-state that an open or later run has left behind (LangGraph's ``get_state_history``, ``update_state``) is a fork's
-beginning too: it is never continued in the folder whose later states refer to what it would replace.
+What both have in common is shared by hard links, since no artefact is ever written into: latents, the video's pieces,
+the memory frames of the state and the stream's snapshots till then; only the log's lines are copied. From then on a
+fork is a run like any other. A state that an open or later run has left behind (LangGraph's ``get_state_history``,
+``update_state``) is a fork's beginning too: it is never continued in the folder whose later states refer to what it
+would replace.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +21,9 @@ from memreel.graph.journal import script_of
 from memreel.graph.latents import latents_path
 from memreel.graph.same import made_by
 from memreel.graph.session import open_session
+from memreel.graph.snapshots import files_of, snapshots_of
 from memreel.graph.state import MemreelState
-from memreel.output.durable import write_whole
+from memreel.output.durable import share, write_whole
 from memreel.output.run_folder import RunFolder
 
 
@@ -97,16 +98,6 @@ def fork_path(out: Path, state: MemreelState) -> Path:
     return path
 
 
-def share(old: Path, new: Path) -> None:
-    """Give a finished file a second name; where the file system has no hard links, copy it."""
-    try:
-        new.hardlink_to(old)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copy2(old, new)
-
-
 def _common(origin: RunFolder, state: MemreelState) -> Iterator[Path]:
     """Yield the files of ``origin`` that the state refers to; what can be made again from latents may be missing."""
     for index in range(state["index"]):
@@ -114,6 +105,9 @@ def _common(origin: RunFolder, state: MemreelState) -> Iterator[Path]:
     optional = [origin.film.head, *(origin.film.piece(index) for index in range(state["index"]))]
     for name in state["bank"]["frames"]:
         optional += [origin.stream / "memory" / f"{name}.safetensors", origin.frames / f"{name}.png"]
+    for index, snapshot in snapshots_of(origin).items():
+        if index <= state["index"]:
+            optional += files_of(snapshot)
     yield from (path for path in optional if path.is_file())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from memreel.errors import StoreError
 from memreel.graph.checkpoints import checkpoints
 from memreel.graph.latents import read_latents
+from memreel.graph.snapshots import files_of, snapshots_of
 from memreel.output.checksums import unlike_listed
 from memreel.output.durable import read_tensors
 from memreel.output.growing import read_piece
@@ -17,8 +18,8 @@ from memreel.output.run_folder import RunFolder
 def damages(folder: RunFolder) -> Iterator[str]:
     """Yield a line for everything in the folder that is damaged or lost, naming the file.
 
-    Looked at are the log, and by it the latents and the video's pieces of every chunk; memory frames; the states that
-    the checkpoints keep; and what a finished run ended with.
+    Looked at are the log, and by it the latents and the video's pieces of every chunk; memory frames; the stream's
+    snapshots; the states that the checkpoints keep; and what a finished run ended with.
     """
     chunks: list[int] = []
 
@@ -31,6 +32,9 @@ def damages(folder: RunFolder) -> Iterator[str]:
         yield from _failing(lambda index=index: read_piece(folder.film, index))  # type: ignore[misc]
     for path in sorted((folder.stream / "memory").glob("*.safetensors")):
         yield from _failing(lambda path=path: read_tensors(path))  # type: ignore[misc]
+    for snapshot in snapshots_of(folder).values():
+        for path in files_of(snapshot):
+            yield from _failing(lambda path=path: read_tensors(path))  # type: ignore[misc]
     if folder.checkpoints.is_file():
         yield from _failing(lambda: _read_states(folder.checkpoints))
     try:

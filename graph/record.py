@@ -14,7 +14,7 @@ from memreel.agent.reading import PromptReader, Scene, scene
 from memreel.agent.texts import texts
 from memreel.configs.schema import RunConfig
 from memreel.graph.same import made_with
-from memreel.graph.state import MemreelState, prompt_at
+from memreel.graph.state import MemreelState, PushRecord, prompt_at
 from memreel.memory.records import BankState
 from memreel.model.protocol import VideoModel
 from memreel.output.events import Event
@@ -78,6 +78,33 @@ def prompt_event(state: MemreelState) -> Event:
         "waited": reading["waited"],
     }
     return event | {key: reading[key] for key in ("notes", "calls") if reading[key]}
+
+
+def chunk_event(state: MemreelState, kept: str | None, push: PushRecord | None, now: float) -> Event:
+    """Return the event, without its timings, of the newest chunk, once the bank has looked at the one that left.
+
+    Args:
+        state: with the bank as it is by then.
+        kept: the memory frame that the bank took from the chunk that left.
+        push: when and where the current prompt was pushed, if this is its first chunk.
+        now: the time, in seconds, as of ``push``.
+    """
+    index, evicted, bank = state["index"] - 1, state["evicted"], state["bank"]
+    event: Event = {
+        "type": "chunk",
+        "index": index,
+        "prompt_id": state["prompt_id"],
+        "chunk_id": state["chunk_id"],
+        "evicted": None if evicted is None else evicted["index"],
+        "kept_frame": kept,
+        "memory": state["attended"],
+        "memory_next": bank["memory"],
+    }
+    if kept is not None and kept in bank["frames"]:
+        event["kept_scores"] = bank["frames"][kept]["entity_scores"]
+    if push is not None:
+        event["pushed"] = {"chunks": index - push["index"], "seconds": round(now - push["at"], 3)}
+    return event
 
 
 def chapters(events: Iterable[Event], starts: Sequence[int]) -> list[Chapter]:

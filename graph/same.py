@@ -19,7 +19,7 @@ from memreel.model.worker import compute_threads
 from memreel.output.events import Event
 from memreel.output.run_folder import RunFolder
 
-FREE = ("agent.base_url", "agent.timeout_s", "agent.retries", "video.hls")
+FREE = ("agent.base_url", "agent.timeout_s", "agent.retries", "video.hls", "model.wan.snapshot_every")
 """Settings that decide nothing about the video; the same chat model may be served at another address."""
 
 

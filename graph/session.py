@@ -33,7 +33,8 @@ from memreel.graph.ahead import LookAhead
 from memreel.graph.checks import Checks, looker_for
 from memreel.graph.journal import Journal, parted
 from memreel.graph.latents import log_of, write_latents
-from memreel.graph.record import agent_json, chapters, prompt_event, run_event, run_json
+from memreel.graph.record import agent_json, chapters, chunk_event, prompt_event, run_event, run_json
+from memreel.graph.snapshots import Snapshots
 from memreel.graph.state import ChunkRef, MemreelState, before_first_prompt, prompt_at, script_length
 from memreel.graph.stopwatch import Stopwatch
 from memreel.memory.archive import to_json
@@ -90,6 +91,7 @@ class Session:
             raise
         self.folder = folder
         self.stream = model.open(config.seed)
+        self._snapshots = Snapshots(folder, self.stream)
         self.journal = Journal(folder)
         """The event log so far, and the prompts that the state has left to it."""
         self.write: Callable[[Event], None] | None = None
@@ -159,7 +161,7 @@ class Session:
                     recalled = self.model.recall(log, frame["index"])
                     self.bank.keep(recalled, frame["frame"], name)
             self.writer.restore(index, lambda number: self.model.decode(log, number))
-            self.chunk = self.stream.restore(log, index) if index else None
+            self.chunk = self._snapshots.restore(log, index)
         self._began -= sum(self._watch.totals.values())
 
     def emit(self, event: Event) -> None:
@@ -279,26 +281,13 @@ class Session:
                 bank, kept = self.bank.admit(
                     bank, chunk.evicted, born["prompt_id"], born["chunk_id"], state["prompt_id"]
                 )
-        event: Event = {
-            "type": "chunk",
-            "index": state["index"] - 1,
-            "prompt_id": state["prompt_id"],
-            "chunk_id": state["chunk_id"],
-            "evicted": None if born is None else born["index"],
-            "kept_frame": kept,
-            "memory": state["attended"],
-            "memory_next": bank["memory"],
-            "seconds": self._watch.lap(),
-        }
-        if kept is not None and kept in bank["frames"]:
-            event["kept_scores"] = bank["frames"][kept]["entity_scores"]
+        with self._watch.timed("save"):
+            self._snapshots.take(bank["frames"])
         pushed = dict(state["pushed"])
-        if (push := pushed.pop(str(state["prompt_id"]), None)) is not None:
-            event["pushed"] = {
-                "chunks": event["index"] - push["index"],
-                "seconds": round(time.time() - push["at"], 3),
-            }
-        self.emit(event)
+        push = pushed.pop(str(state["prompt_id"]), None)
+        event = chunk_event({**state, "bank": bank}, kept, push, time.time())
+        self.emit({**event, "seconds": self._watch.lap()})
+        self._emit_faults()
         checks = state["checks"] if self._checks is None else self._checks.begin({**state, "bank": bank})
         bank = without_earlier(bank, state["earlier"])
         return {"bank": bank, "pushed": pushed, "checks": checks, "evicted": None, **self.journal.stands()}
@@ -329,6 +318,8 @@ class Session:
             folder.write_json(folder.memory_bank, to_json(bank))
             folder.write_json(folder.llm_agent, agent_json(bank))
         self._watch.lap()
+        self._snapshots.settle()
+        self._emit_faults()
         facts = run_json(
             state["video_id"],
             self.config,
@@ -381,6 +372,10 @@ class Session:
     def _recalled(self, index: int) -> EvictedChunk:
         return self.model.recall(log_of(self.folder), index)
 
+    def _emit_faults(self) -> None:
+        for event in self._snapshots.faults():
+            self.emit(event)
+
     def _show(self, event: Event) -> None:
         if self.write is not None:
             self.write(event)
@@ -388,6 +383,7 @@ class Session:
     def _release(self) -> None:
         self.closed = True
         self._behind.close()
+        self._snapshots.close()
         self.stream.finalize()
         self.chunk = None
         self._held.release()

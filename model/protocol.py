@@ -10,13 +10,15 @@ Shapes: a latent chunk is ``[frames=3, channels, height, width]``; keys and valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from memreel.errors import ModelError
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -154,6 +156,28 @@ Log = Callable[[int], LoggedChunk]
 """Gives the finished chunk of an index. A model asks for those it needs, in any order."""
 
 
+def _unknown(frame_id: str) -> MemoryFrame:
+    raise ModelError(f"the log names memory frame {frame_id}, which no chunk before had made")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A stream's state after ``index`` chunks: what it can be restored from in place of the chunks before.
+
+    ``tensors`` are in host memory and ``facts`` JSON values, both the model's own business. ``frame`` gives by id the
+    memory frames of chunks that had left the window by then: whoever keeps a snapshot keeps those with it.
+    """
+
+    index: int
+    tensors: Mapping[str, torch.Tensor]
+    facts: Mapping[str, Any]
+    frame: Callable[[str], MemoryFrame] = _unknown
+
+
+BEGINNING = Snapshot(0, {}, {})
+"""Every stream's state before its first chunk."""
+
+
 class Stream(Protocol):
     """One running video. Per chunk: `generate`; at a prompt switch: `set_prompt` first; at the end: `finalize`."""
 
@@ -179,6 +203,25 @@ class Stream(Protocol):
 
     def finalize(self) -> None:
         """Release the cache; the stream cannot generate any more."""
+
+
+@runtime_checkable
+class SnapshotStream(Stream, Protocol):
+    """A stream whose restoration takes longer the longer the video is, unless it can begin from a snapshot."""
+
+    @property
+    def snapshot_every(self) -> int:
+        """After how many chunks a snapshot is worth its room; 0: never."""
+
+    def snapshot(self) -> Snapshot:
+        """Return the stream's state; nothing that the stream does later changes it."""
+
+    def restore(self, log: Log, index: int, snapshot: Snapshot = BEGINNING) -> Chunk | None:
+        """Do what `Stream.restore` does, from a snapshot after fewer than ``index`` chunks and the log of the rest.
+
+        Raises:
+            ModelError: the snapshot is not one of this video, or of as many chunks.
+        """
 
 
 class VideoModel(Protocol):

@@ -109,6 +109,14 @@ class CheckEvent(TypedDict):
     calls: list[ChatCall]
 
 
+class SnapshotEvent(TypedDict):
+    """A snapshot of the stream after ``index`` chunks was not written, or could not be gone on from, and why."""
+
+    type: Literal["snapshot"]
+    index: int
+    fault: str
+
+
 class DirectorEvent(TypedDict):
     """The director has acted: what it cost, which tools it called, what went otherwise than usual, what is spent."""
 

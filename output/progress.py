@@ -78,6 +78,8 @@ class RunProgress:
                 self._prompt_begins(event)
             case "chunk":
                 self._chunk_done(event)
+            case "snapshot":
+                self._line(f"{self.video_id}: snapshot after {event['index']} chunks {event['fault']}")
             case "waiting" if not self._waiting:
                 self._waiting = True
                 if not self.console.is_terminal:

@@ -39,6 +39,7 @@ class RunFolder:
         self.checksums = path / "checksums.sha256"
         self.frames = path / "frames"
         self.stream = path / "stream"
+        self.snapshots = self.stream / "snapshots"
         self.checkpoints = path / "state.sqlite"
         self.film = GrowingPaths(self.video, path / "live.mp4", self.stream / "video", path / "live.m3u8")
         """The video while it grows; see `memreel.output.growing`."""
@@ -186,8 +187,11 @@ class RunFolder:
         """
         try:
             self.checksums.unlink(missing_ok=True)
-            for path in self.path.rglob(f".*{PART}"):
-                path.unlink(missing_ok=True)
+            for path in list(self.path.rglob(f".*{PART}")):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"cannot clean {self.path}: {error.strerror or error}") from error
 

@@ -48,6 +48,11 @@ class Darkroom:
         self.device = device
         self._beside = torch.cuda.Stream(device) if on_gpu(device) else None
 
+    def settle(self) -> None:
+        """Let what follows on the device come after all that was begun here."""
+        if self._beside is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self._beside)
+
     @torch.inference_mode()
     def develop(
         self, decoding: Decoding, latents: torch.Tensor, spent: dict[str, float] | None = None
@@ -89,14 +94,16 @@ class Darkroom:
 class Timeline:
     """A log's chunks, decoded in order: asking for the next one goes on, asking for an earlier one starts over."""
 
-    def __init__(self, codec: Codec, log: Log, darkroom: Darkroom) -> None:
-        """Start before the first chunk."""
+    def __init__(
+        self, codec: Codec, log: Log, darkroom: Darkroom, index: int = 0, decoding: Decoding | None = None
+    ) -> None:
+        """Start before the first chunk, or with a ``decoding`` that stands after ``index`` chunks."""
         self._codec, self._log, self._darkroom = codec, log, darkroom
-        self._begin()
+        self._begin(index, decoding)
 
-    def _begin(self) -> None:
-        self.decoding = self._codec.begin()
-        self.index = 0
+    def _begin(self, index: int = 0, decoding: Decoding | None = None) -> None:
+        self.decoding = decoding or self._codec.begin()
+        self.index = index
         """Chunks decoded so far."""
         self._held: OrderedDict[int, Pictures] = OrderedDict()
 

@@ -1,9 +1,10 @@
 """One running video of a Wan model, and several that run together.
 
 The clean pass attends to the same context as the denoising steps did, so a frame's keys and values depend on the whole
-video before it: a stream is restored by all clean passes in order, which the log of latents, texts and memory frames
-determines. That costs a fifth of making the chunks, and equals them bit for bit. How a chunk is made stands in
-`memreel.model.wan.making`; a stream says what it attends to, and keeps what was made.
+video before it: a stream is restored by clean passes in order, from the beginning or from a snapshot of its state on,
+which the log of latents, texts and memory frames determines. That costs a fifth of making the chunks, and equals them
+bit for bit. How a chunk is made stands in `memreel.model.wan.making`, what a snapshot holds in
+`memreel.model.wan.state`; a stream says what it attends to, and keeps what was made.
 """
 
 from __future__ import annotations
@@ -12,18 +13,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from memreel.errors import ModelError
 from memreel.model.cache import Plan, StreamCache
 from memreel.model.clock import on_gpu
 from memreel.model.passes import Sheet
-from memreel.model.protocol import Chunk, EvictedChunk, Log, MemoryFrame, Pictures, Place
+from memreel.model.protocol import (
+    BEGINNING,
+    Chunk,
+    EvictedChunk,
+    Log,
+    MemoryFrame,
+    Pictures,
+    Place,
+    Snapshot,
+    place_of,
+)
 from memreel.model.sampler import noise
 from memreel.model.transformer import TextContext
-from memreel.model.wan.decoding import at_hand
+from memreel.model.wan.decoding import Timeline, at_hand
 from memreel.model.wan.making import Order, make, within_memory
+from memreel.model.wan.state import NO_PICTURES, State, packed, unpacked
 from memreel.model.wan.switch import Governing, distance, window
 from memreel.model.worker import on_model_thread
 
@@ -34,8 +45,6 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 """Keys and values of a chunk or of a memory frame."""
 PINNED = 64_000_000
 """Bytes of a tensor below which it travels through pinned memory."""
-NO_PICTURES: Pictures = np.empty((0, 0, 0, 3), np.uint8)
-"""What a chunk in the window has for stills: they are put in when it leaves, long after they were developed."""
 
 
 class WanStream:
@@ -45,19 +54,45 @@ class WanStream:
         """Start before the first chunk, without a prompt."""
         self.model, self.seed, self.index = model, seed, 0
         self._open = True
-        self._begin()
+        self._begin(State())
 
-    def _begin(self) -> None:
+    def _begin(self, state: State) -> None:
+        """Stand in a state; no prompt is set then."""
         model = self.model
-        self.index = 0
+        self.index = state.index
         absolute = model.config.rotary == "absolute"
         self.cache = StreamCache(model.layout, model.grid, absolute=absolute)
+        self.cache.sink, self.cache.local = state.sink, list(state.local)
         self._governing = Governing()
+        if state.text is not None:
+            self._governing.stand(state.text, model.read(state.text), state.leaving, list(state.shares))
         self._prompted = False
-        self._decoding = model.codec.begin()
+        self._decoding = model.codec.begin(state.past)
         self._remembered: dict[Place, Pair] = {}
-        self._developed: dict[int, Callable[[], Pictures]] = {}
+        self._developed = {index: at_hand(pictures) for index, pictures in state.pictures.items()}
         self._drawn: tuple[int, torch.Tensor] | None = None
+
+    @property
+    def snapshot_every(self) -> int:
+        """After how many chunks a snapshot is worth its room; 0: never."""
+        return self.model.config.snapshot_every
+
+    @on_model_thread
+    @torch.inference_mode()
+    def snapshot(self) -> Snapshot:
+        """Return the stream's state, copied to host memory.
+
+        Raises:
+            ModelError: the stream is finalized.
+        """
+        self._require_open()
+        self.model.darkroom.settle()
+        pictures = {index: developed() for index, developed in self._developed.items()}
+        governing, past = self._governing, self._decoding.past()
+        leaving, shares = governing.standing()
+        return packed(
+            State(self.index, self.cache.sink, self.cache.local, governing.text, leaving, shares, pictures, past)
+        )
 
     def set_prompt(self, text: str) -> None:
         """Let the following chunks be governed by ``text``; the same text again changes nothing.
@@ -121,25 +156,35 @@ class WanStream:
 
     @on_model_thread
     @torch.inference_mode()
-    def restore(self, log: Log, index: int) -> Chunk | None:
-        """Stand where a stream stood after ``index`` chunks; see `memreel.model.protocol.Stream`.
+    def restore(self, log: Log, index: int, snapshot: Snapshot = BEGINNING) -> Chunk | None:
+        """Stand where a stream stood after ``index`` chunks; see `memreel.model.protocol.SnapshotStream`.
 
         Raises:
-            ModelError: the stream is finalized, or the log says that a chunk attended to one that was still to come.
+            ModelError: the stream is finalized, the log says that a chunk attended to one that was still to come, or
+                the snapshot is not one of the log's video, after fewer chunks.
         """
         self._require_open()
-        self._begin()
+        self._begin(State())
         if not index:
             return None
-        timeline = self.model.timeline(log)
-        wanted = {place: number for number in range(index) for place in log(number).places}
+        begun = snapshot.index
+        if begun >= index:
+            raise ModelError(f"a stream is restored to {index} chunks from a snapshot after fewer, not {begun}")
+        state = unpacked(snapshot, self.model.device)
+        state.require_of(log)
+        self._begin(state)
+        model = self.model
+        own = Timeline(model.codec, log, model.darkroom, begun, self._decoding) if begun else None
+        timeline = own or model.timeline(log)
+        wanted = {place: number for number in range(begun, index) for place in log(number).places}
         kept: dict[Place, MemoryFrame] = {}
         last: Chunk | None = None
-        for number in range(index):
+        for number in range(begun, index):
             logged = log(number)
             self._switch(logged.text)
-            if not kept.keys() >= set(logged.places):
-                raise ModelError(f"wan: the log of chunk {number} names a memory frame that no chunk before it made")
+            for name, place in zip(logged.attended, logged.places, strict=True):
+                if place not in kept:
+                    kept[place] = _earlier(snapshot, name, place)
             memory = [kept[place] for place in logged.places]
             latents = logged.latents.to(self.model.device)
             plan = self.cache.plan(self._ready(memory))
@@ -291,6 +336,14 @@ class Together:
             ModelError: see `WanStream.generate`; no stream has moved on.
         """
         return make(self.streams, memories if memories is not None else [()] * len(self.streams))
+
+
+def _earlier(snapshot: Snapshot, name: str, place: Place) -> MemoryFrame:
+    """Return a memory frame of a chunk that had left the window before the snapshot was taken."""
+    frame = snapshot.frame(name)
+    if place_of(frame) != place:
+        raise ModelError(f"the snapshot after {snapshot.index} chunks has another memory frame {name} than the log")
+    return frame
 
 
 def _frames(evicted: EvictedChunk, wanted: dict[Place, int]) -> dict[Place, MemoryFrame]:

@@ -65,6 +65,14 @@ class Governing:
             return self._new
         return blend(self._old, self._new, self._shares[0])
 
+    def standing(self) -> tuple[TextContext | None, list[float]]:
+        """Return the text that is being left, if one is, and the new one's share in each chunk to come."""
+        return self._old, list(self._shares)
+
+    def stand(self, text: str, context: TextContext, old: TextContext | None, shares: list[float]) -> None:
+        """Stand where another stood; see `standing`."""
+        self.text, self._new, self._old, self._shares = text, context, old, shares
+
     def advance(self) -> None:
         """Move on by a chunk."""
         self._shares = self._shares[1:]

@@ -8,6 +8,7 @@ encoder is not used. Latents are taken as they are, without the VAE's mean and d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -78,18 +79,23 @@ class TinyDecoder(nn.Module):
         """Decode by recordings from now on, which saves the host two hundred launches a chunk."""
         self.replayed = Replayed(device)
 
-    def begin(self) -> TinyDecoding:
-        """Begin to decode a video."""
-        return TinyDecoding(self)
+    def begin(self, past: Mapping[str, torch.Tensor] | None = None) -> TinyDecoding:
+        """Begin to decode a video, or go on where a decoding had that ``past``."""
+        return TinyDecoding(self, past or {})
 
 
 class TinyDecoding:
     """One video's decoding: each memory block's last input."""
 
-    def __init__(self, codec: TinyDecoder) -> None:
-        """Start before the first frame."""
-        self.codec, self.started = codec, False
-        self._past: dict[str, torch.Tensor] = {}
+    def __init__(self, codec: TinyDecoder, past: Mapping[str, torch.Tensor]) -> None:
+        """Start before the first frame, or after those that left a ``past``."""
+        device = next(codec.parameters()).device
+        self.codec, self.started = codec, bool(past)
+        self._past = {number: seen.to(device) for number, seen in past.items()}
+
+    def past(self) -> dict[str, torch.Tensor]:
+        """Return each memory block's last input."""
+        return dict(self._past)
 
     @torch.inference_mode()
     def pictures(self, latents: torch.Tensor) -> torch.Tensor:

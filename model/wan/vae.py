@@ -8,6 +8,7 @@ pieces is decoding the whole, bit for bit. Networks and conversion of names are 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,12 +26,15 @@ class Decoding(Protocol):
     def pictures(self, latents: torch.Tensor) -> torch.Tensor:
         """Decode the next latent frames ``[frames, 16, h, w]`` to pictures ``[n, 3, height, width]`` in 0..1."""
 
+    def past(self) -> dict[str, torch.Tensor]:
+        """Return what the next pictures depend on of the frames so far, by name; asked for after whole chunks."""
+
 
 class Codec(Protocol):
     """The weights of a decoder, shared by all videos."""
 
-    def begin(self) -> Decoding:
-        """Begin to decode a video."""
+    def begin(self, past: Mapping[str, torch.Tensor] | None = None) -> Decoding:
+        """Begin to decode a video, or go on where a decoding had that ``past``."""
 
 
 class WanVae:
@@ -46,18 +50,24 @@ class WanVae:
         self.dtype = like.dtype
         self.convolutions = int(vae._cached_conv_counts["decoder"])
 
-    def begin(self) -> WanDecoding:
-        """Begin to decode a video."""
-        return WanDecoding(self)
+    def begin(self, past: Mapping[str, torch.Tensor] | None = None) -> WanDecoding:
+        """Begin to decode a video, or go on where a decoding had that ``past``."""
+        return WanDecoding(self, past or {})
 
 
 class WanDecoding:
     """One video's decoding: what the causal convolutions remember of the frames so far."""
 
-    def __init__(self, codec: WanVae) -> None:
-        """Start before the first frame."""
-        self.codec, self.frames = codec, 0
+    def __init__(self, codec: WanVae, past: Mapping[str, torch.Tensor]) -> None:
+        """Start before the first frame, or after those that left a ``past``."""
+        self.codec, self.started = codec, bool(past)
         self._past: list[Any] = [None] * codec.convolutions
+        for place, seen in past.items():
+            self._past[int(place)] = seen.to(codec.mean.device)
+
+    def past(self) -> dict[str, torch.Tensor]:
+        """Return what the convolutions remember; from the second frame on, all that they do are tensors."""
+        return {str(place): seen for place, seen in enumerate(self._past) if isinstance(seen, torch.Tensor)}
 
     @torch.inference_mode()
     def pictures(self, latents: torch.Tensor) -> torch.Tensor:
@@ -68,10 +78,10 @@ class WanDecoding:
         codec, past = self.codec, list(self._past)
         whole = latents.float().transpose(0, 1).unsqueeze(0) * codec.std + codec.mean
         made = []
-        for number, frame in enumerate(whole.to(codec.dtype).split(1, 2), self.frames):
-            z = codec.vae.post_quant_conv(frame)
-            made.append(codec.vae.decoder(z, feat_cache=past, feat_idx=[0], first_chunk=number == 0))
-        self._past, self.frames = past, self.frames + len(latents)
+        for number, frame in enumerate(whole.to(codec.dtype).split(1, 2)):
+            z, first = codec.vae.post_quant_conv(frame), number == 0 and not self.started
+            made.append(codec.vae.decoder(z, feat_cache=past, feat_idx=[0], first_chunk=first))
+        self._past, self.started = past, True
         pictures = torch.cat(made, 2)[0].transpose(0, 1)
         return pictures.float().clamp(-1, 1) * 0.5 + 0.5
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,19 @@ def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 8
     path.write_bytes(content)
+
+
+def full_for(kind: str, struck: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every file whose path contains ``kind`` find the disk full when it is opened to be written."""
+    real = Path.open
+
+    def opened(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        if kind in str(path) and set(mode) & set("wax+"):
+            struck.add(kind)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, mode, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", opened)
 
 
 def equal(folder: RunFolder, other: RunFolder) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -17,7 +16,7 @@ from memreel.graph.latents import latents_path
 from memreel.graph.render import generate
 from memreel.graph.stream import LiveStream
 from memreel.output.run_folder import RunFolder
-from memreel.tests.graph.stopped_run import CONFIG, PROMPTS, SCRIPT, equal, flip, go_on, stopped
+from memreel.tests.graph.stopped_run import CONFIG, PROMPTS, SCRIPT, equal, flip, full_for, go_on, stopped
 
 pytestmark = pytest.mark.usefixtures("small_model")
 
@@ -103,19 +102,6 @@ WRITERS = (
     "report",
     "checksums",
 )
-
-
-def full_for(kind: str, struck: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every file whose path contains ``kind`` find the disk full when it is opened to be written."""
-    real = Path.open
-
-    def opened(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
-        if kind in str(path) and set(mode) & set("wax+"):
-            struck.add(kind)
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real(path, mode, *rest, **more)
-
-    monkeypatch.setattr(Path, "open", opened)
 
 
 def test_a_full_disk_names_the_file_and_the_run_goes_on_when_there_is_room(

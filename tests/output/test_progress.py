@@ -56,6 +56,14 @@ def test_the_display_tells_prompt_chunk_cast_memory_rate_and_time_left() -> None
     assert "6/8 chunks · 12.0 pictures/s · 0:02 left" in text
 
 
+def test_a_snapshot_that_failed_is_told_with_the_reason() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    fault = "not written: cannot write /runs/library/stream: No space left on device"
+    RunProgress(console, "library", prompts=2).update({"type": "snapshot", "index": 240, "fault": fault})
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == f"library: snapshot after 240 chunks {fault}\n"
+
+
 def test_a_live_run_that_is_gone_on_with_counts_no_prompts_in_all() -> None:
     progress = RunProgress(Console(file=io.StringIO()), "live", prompts=1)
     begun, *rest = events(chunks=6)
