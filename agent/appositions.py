@@ -149,6 +149,8 @@ class _Text:
             return indefinite and bool(first.name)
         if between[-1] not in MARKS or self._is_list(right):
             return False
+        if second.name and first.role == "character" and self._is_closed(right) and self._is_worn(left, right):
+            return True  # "A man in black, Vikram, …"
         if len(between) > 1 or not (first.name or first.descriptions):
             return False
         if second.name:
@@ -158,6 +160,17 @@ class _Text:
         if first.role == "character" or first.name:
             return indefinite and (bool(first.name) or first.role == second.role)
         return False
+
+    def _is_closed(self, right: int) -> bool:
+        """Tell whether a comma or full stop follows a phrase."""
+        end = self.phrases[right].end
+        return end >= len(self.tokens) or self.tokens[end].text in ",.)"
+
+    def _is_worn(self, left: int, right: int) -> bool:
+        """Tell whether what stands between two phrases says how the first one looks: "with red hair,", "in black,"."""
+        between = self.tokens[self.phrases[left].end : self.phrases[right].start]
+        colour = len(between) == 3 and between[0].lower == "in" and lexicon().colour([between[1].lower]) is not None
+        return colour or (right > left + 1 and between[0].tag == "PRP" and self.only_features_between(left, right))
 
     def _between(self, left: Phrase, right: Phrase) -> list[str]:
         return [token.lower for token in self.tokens[left.end : right.start]]

@@ -278,9 +278,21 @@ class _Story:
             unknown = [r for r in people if r.gender is None]
             sure = [r for r in unknown if self._guess(r) is None] or unknown  # a name is but a hint
             sure = [r for r in sure if r.kind_of == "person"] or sure
+            if sure and self._is_told_elsewhere(gender) and not any(self._may_be(r, gender) for r in sure):
+                return None  # "Missy, a parrot, rides on his shoulder"
         if not sure:
             return None
         return max(sure, key=lambda referent: referent.last + (3 if referent.subject else 0))
+
+    def _is_told_elsewhere(self, gender: Gender) -> bool:
+        """Tell whether earlier prompts speak of somebody of a gender whom this one has not named so far."""
+        here = {called for r in self.referents for called in (r.name, *r.descriptions)}
+        return any(theirs == gender and called not in here for called, theirs in self.genders.items())
+
+    def _may_be(self, referent: Referent, gender: Gender) -> bool:
+        """Tell whether "he" or "she" may be somebody of no told gender, if there is another who surely may."""
+        hint = self._guess(referent)
+        return hint == gender or (hint is None and (referent.kind_of == "person" or bool(referent.name)))
 
     def _guess(self, referent: Referent) -> Gender | None:
         return self.words.gender_of_name(referent.name) if referent.name else None

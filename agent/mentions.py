@@ -63,6 +63,10 @@ class _Reader(Worn):
         for i in list(self.mentions):
             if self.mentions[i].role == "feature" and self.mentions[i].owner is None:
                 self.attach(i)
+        for i in list(self.mentions):
+            said_by = self.introduces_itself(i) if self.mentions[i].name else None
+            if said_by is not None and said_by in self.mentions and self.mentions[said_by].role == "character":
+                self.mentions[said_by].name = self.mentions.pop(i).name
         appositions.join(self.mentions, self.phrases, self.tokens)
         return [self.mentions[i] for i in sorted(self.mentions)]
 
@@ -109,6 +113,8 @@ class _Reader(Worn):
             return None  # "the portrait is still the centerpiece"
         if pronoun := self.is_naming(i):
             return Mention("feature", i, phrase.sentence, name=phrase.name, pronoun=pronoun)
+        if phrase.name and i > 1 and self.between(self.phrases[i - 2], phrase)[-3:] == ["whose", "name", "is"]:
+            return Mention("feature", i, phrase.sentence, name=phrase.name, owner=self.mentions.get(i - 2))
         kind_of = self._kind_of(i, phrase, skipped)
         if kind_of in ANIMATE and self.says_what_it_is(i):
             seen, nouns = modifiers(phrase, self.words)

@@ -248,7 +248,7 @@ def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbl
         return True
     if following.tag == "NP0" and last.tag != "NP0":
         kind = lexicon.noun_class(last.lower)
-        there = phrase.governor_tag == "PRP" and phrase.determiners and kind not in ANIMATE
+        there = phrase.governor_tag in ("PRP", "PRF") and phrase.determiners and kind not in ANIMATE
         return last.tag == "NN2" or kind in SCENERY or bool(there)  # "In the hallway Tom waits"
     if last.tag == "NP0":
         return following.lower == "home" or (following.tag == "NN2" and may_be_verb(following.lower))

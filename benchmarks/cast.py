@@ -32,7 +32,7 @@ from memreel.memory.records import BankState, Entity, empty_bank
 from memreel.model.minilm import sentence_encoder
 
 DATA = Path(__file__).parent / "data"
-PARTS = {part: DATA / f"cast_{part}.yaml" for part in ("tuned", "named", "held", "fresh")}
+PARTS = {part: DATA / f"cast_{part}.yaml" for part in ("tuned", "named", "fresh", "bridged", "held")}
 GROUPS = ("named", "unnamed", "objects")
 
 
