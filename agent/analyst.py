@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from memreel.agent.antecedents import link
 from memreel.agent.discourse import read
 from memreel.agent.identity import decide
-from memreel.agent.known import Known, characters_of, genders_of, known_cast, names_of, nouns_of
+from memreel.agent.known import Known, known_cast, told_of
 from memreel.agent.lexicon import Gender, lexicon
 from memreel.agent.matching import assign
 from memreel.agent.reading import (
@@ -66,7 +66,7 @@ class SureReadings:
 def sure_readings(prompt: str, bank: BankState) -> SureReadings:
     """Read a prompt and resolve what its words decide, names first: whoever is named is nobody else's "the pilot"."""
     cast = known_cast(bank)
-    sure = SureReadings(cast, read(prompt, names_of(bank), genders_of(cast), characters_of(cast), nouns_of(cast)))
+    sure = SureReadings(cast, read(prompt, told_of(bank, cast)))
     for referent in sorted(sure.discourse.referents, key=lambda r: (r.weak, not r.name, r.position)):
         taken = {*sure.resolved.values()}
         if group := _group(referent, cast, taken):

@@ -20,7 +20,6 @@ import yaml
 from memreel.agent.known import Known
 from memreel.agent.lexicon import lexicon
 from memreel.agent.matching import Profile, contradict, contradict_looks
-from memreel.agent.names import is_short_for
 from memreel.agent.referents import Referent
 from memreel.memory.records import BankState
 
@@ -157,7 +156,11 @@ def _is_possible(referent: Referent, known: Known, model: str) -> bool:
     if model == "name" and known.profile.names:
         return False
     kinds = _kinds(known.profile)
-    return not kinds or referent.kind_of in kinds or (model == "role" and referent.kind_of != "person" and kinds == {"being"})
+    return (
+        not kinds
+        or referent.kind_of in kinds
+        or (model == "role" and referent.kind_of != "person" and kinds == {"being"})
+    )
 
 
 def disagree(referent: Referent, known: Known) -> bool:
@@ -181,12 +184,17 @@ def _of_role(referent: Referent, known: Known, owner: Known | None, bank: BankSt
     reciprocal = words.reciprocals(last)
     told_kin = {noun.rsplit(" ", 1)[-1] for noun in owner.profile.nouns} if owner else set()
     role, generic, kin = is_role(called), words.is_generic(called), bool(reciprocal)
+    tie = not (role or generic or kin)
     blank, named = not theirs, bool(known.profile.names)
     has_role = any(map(is_role, theirs))
     animal = referent.kind_of != "person"
+    likeness = max((words.likeness(called, noun) for noun in special), default=0.0)
     return {
         **_agreement(referent, known),
-        "likeness": max((words.likeness(called, noun) for noun in special), default=0.0),
+        "likeness": likeness,
+        "likeness over half": max(0.0, likeness - 0.5),
+        "acts": float(referent.subject),
+        "begins": float(referent.position == 0),
         "befits": max((words.befits(called, deed) for deed in _deeds(known, bank)), default=0.0),
         "role, blank": float(role and blank and not animal),
         "role, nameless": float(role and not named),
@@ -205,10 +213,16 @@ def _of_role(referent: Referent, known: Known, owner: Known | None, bank: BankSt
         "possessed, owner unknown": float(referent.possessed and owner is None),
         "comes with places": float(last in words.group("of_places")),
         "arrives": float(referent.arriving),
+        "apposed": float(len(referent.descriptions) > 1),
         "described": float(any(words.listed["adjectives"].get(attr) not in ("age", "size") for attr in referent.attrs)),
         "animal": float(animal),
         "animal, blank": float(animal and blank),
         "animal, human": float(animal and blank and known.profile.gender is not None),
+        "animal, likeness": float(animal) * likeness,
+        "animal, more than a person": float(animal) * _more_than_a_person(called, known, bank),
+        "tie": float(tie),
+        "tie, possessed": float(tie and referent.possessed),
+        "tie, only general": float(tie and bool(theirs) and not special),
         "named": float(named),
     }
 
@@ -267,6 +281,13 @@ def _agreement(referent: Referent, known: Known) -> Features:
         "gender may differ": float(mine is not None and theirs is not None and mine != theirs),
         "age agrees": float(bool(age and other_age)),
     }
+
+
+def _more_than_a_person(called: str, known: Known, bank: BankState) -> float:
+    """Return by how much somebody's deeds are rather those of a "cat" than of a person."""
+    words = lexicon()
+    deeds = _deeds(known, bank)
+    return max((words.befits(called, deed) - words.befits("person", deed) for deed in deeds), default=0.0)
 
 
 def _deeds(known: Known, bank: BankState) -> list[str]:

@@ -30,7 +30,7 @@ def join(mentions: dict[int, Mention], phrases: Sequence[Phrase], tokens: Sequen
     """
     text = _Text(mentions, phrases, tokens)
     for group in [i for i in mentions if mentions[i].plural and mentions[i].kind_of in ANIMATE]:
-        if members := text.members_of(group):
+        if members := text.members_of(group) or text.members_before(group):
             for k in members:
                 _belong(mentions[k], mentions[group])
             del mentions[group]
@@ -102,6 +102,16 @@ class _Text:
             names.append(k)
             last = self.phrases[k]
         return names if len(names) == (self.mentions[group].number or max(2, len(names))) else []
+
+    def members_before(self, group: int) -> list[int]:
+        """Return the names of whom a plural says what they are: "Max and Tom, two brothers, …"."""
+        number = self.mentions[group].number
+        names = list(range(group - (number or group), group))
+        if not number or names[0] < 0 or self._between(self.phrases[group - 1], self.phrases[group]) != [","]:
+            return []
+        named = all(k in self.mentions and self.mentions[k].name for k in names)
+        joined = all(self._between(self.phrases[k], self.phrases[k + 1]) in (["and"], [","]) for k in names[:-1])
+        return names if named and joined else []
 
     def is_late(self, before: Sequence[int], right: int) -> int | None:
         """Return whom a phrase that ends a sentence says more of: "She drags in Ben by the sleeve, a boy with …"."""

@@ -12,7 +12,6 @@ from memreel.agent.lexicon import lexicon
 from memreel.agent.phrases import ANIMATE, Phrase, phrases
 from memreel.agent.tagging import Token, tag
 
-
 QUOTES = ('"', "'", "“", "”", "‘", "«", "»")
 _POSSESSIVE = {"she": "her", "he": "his", "it": "its"}
 
@@ -97,6 +96,17 @@ class Clauses:
         alone = before[-1:] and before[-1] in QUOTES and (asked or " " in phrase.name)
         told = before[-2:] in (["i", "'m"], ["i", "am"]) or before[-3:] in (["my", "name", "is"], ["my", "name", "'s"])
         return self.speaker(i) if alone or told else None
+
+    def is_handled(self, i: int) -> bool:
+        """Tell whether a phrase is what somebody's hands or mouth do something to: "finds a deed", "tosses him a fan"."""
+        phrase = self.phrases[i]
+        if self.words.is_handling(self.lemma_before(phrase)):
+            return True
+        if i == 0 or self.phrases[i - 1].end != phrase.start or not phrase.determiners:
+            return False
+        receiver = self.phrases[i - 1]
+        person = receiver.name or receiver.pronoun or self.words.noun_class(receiver.compound) in ANIMATE
+        return bool(person) and self.words.is_handling(self.lemma_before(receiver))
 
     def is_called_out(self, i: int) -> bool:
         """Tell whether a name is whom somebody speaks to: '"Don't move, Bianca," says …'."""

@@ -7,13 +7,12 @@ knows the cast. Nothing here knows of global IDs.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import lru_cache
 
 from memreel.agent.lexicon import Gender, lexicon
-from memreel.agent.mention import Mention
+from memreel.agent.mention import NOTHING, Mention, Told
 from memreel.agent.mentions import mentions_and_place
-from memreel.agent.names import share_name
+from memreel.agent.names import is_name, share_name
 from memreel.agent.referents import Discourse, Open, Referent
 from memreel.memory.records import Kind
 
@@ -29,36 +28,26 @@ PLURAL = ("they", "them")
 
 
 @lru_cache(maxsize=256)
-def read(
-    text: str,
-    known_names: frozenset[str] = frozenset(),
-    genders: frozenset[tuple[str, Gender]] = frozenset(),
-    characters: frozenset[str] = frozenset(),
-    nouns: frozenset[tuple[str, str]] = frozenset(),
-) -> Discourse:
-    """Return the referents and open references of a text. The result is shared: treat it as frozen.
+def read(text: str, story: Told = NOTHING) -> Discourse:
+    """Return the referents and open references of a prompt. The result is shared: treat it as frozen.
 
     Args:
         text: one prompt.
-        known_names: the names of the cast.
-        genders: names and nouns of the cast that stand for one gender only, with it.
-        characters: nouns that stand for characters in this story.
-        nouns: (name, noun) of what somebody in the cast is, and nobody else.
+        story: what earlier prompts told.
     """
-    told, place = mentions_and_place(text, known_names, characters)
-    discourse = _Story(dict(genders), nouns, characters).tell(told)
+    told, place = mentions_and_place(text, story)
+    discourse = _Scene(story).tell(told)
     discourse.place = place
     return discourse
 
 
-class _Story:
+class _Scene:
     """Joins mentions one after the other."""
 
-    def __init__(self, genders: dict[str, Gender], nouns: Collection[tuple[str, str]], called: Collection[str]) -> None:
+    def __init__(self, story: Told) -> None:
         self.words = lexicon()
-        self.genders = genders
-        self.nouns = nouns
-        self.called = called
+        self.genders = dict(story.genders)
+        self.nouns, self.called = story.nouns, story.characters
         self.referents: list[Referent] = []
         self.open: list[Open] = []
         self.of: dict[int, Referent | Open] = {}
@@ -72,7 +61,7 @@ class _Story:
             else:
                 owner = self.of.get(mention.owner.position) if mention.owner is not None else None
                 if mention.pronoun:
-                    whose = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
+                    whose = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun, determines=True)
                     whose.dummy = mention.dummy
                     owner = self._pronoun(whose)
                 self._name_or_noun(mention, owner)
@@ -217,7 +206,7 @@ class _Story:
         if mention.owner is not None:
             target = self.of.get(mention.owner.position)
         elif mention.pronoun:
-            owner = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
+            owner = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun, determines=True)
             owner.dummy, owner.human, owner.clause = mention.dummy, mention.human, mention.clause
             target = self._pronoun(owner)
         if isinstance(target, Referent):
@@ -278,7 +267,7 @@ class _Story:
             unknown = [r for r in people if r.gender is None]
             sure = [r for r in unknown if self._guess(r) is None] or unknown  # a name is but a hint
             sure = [r for r in sure if r.kind_of == "person"] or sure
-            if sure and self._is_told_elsewhere(gender) and not any(self._may_be(r, gender) for r in sure):
+            if sure and self._is_told_elsewhere(gender) and not any(self._may_be(r, gender, mention) for r in sure):
                 return None  # "Missy, a parrot, rides on his shoulder"
         if not sure:
             return None
@@ -287,11 +276,22 @@ class _Story:
     def _is_told_elsewhere(self, gender: Gender) -> bool:
         """Tell whether earlier prompts speak of somebody of a gender whom this one has not named so far."""
         here = {called for r in self.referents for called in (r.name, *r.descriptions)}
-        return any(theirs == gender and called not in here for called, theirs in self.genders.items())
+        return any(
+            theirs == gender and called not in here and (is_name(called) or self.words.noun_class(called) == "person")
+            for called, theirs in self.genders.items()
+        )
 
-    def _may_be(self, referent: Referent, gender: Gender) -> bool:
-        """Tell whether "he" or "she" may be somebody of no told gender, if there is another who surely may."""
+    def _may_be(self, referent: Referent, gender: Gender, mention: Mention) -> bool:
+        """Tell whether "he" or "she" may be somebody of no told gender, if there is another who surely may.
+
+        Who acts in a clause is no object of it ("Bell holds an umbrella over her"), and need not be said again in the
+        next ("A knight stands guard, and she bumps into him").
+        """
         hint = self._guess(referent)
+        if hint != gender and referent.subject and referent.sentence == mention.sentence and not mention.determines:
+            again = mention.subject and referent.clause != mention.clause
+            if again or (not mention.subject and referent.clause == mention.clause):
+                return False
         return hint == gender or (hint is None and (referent.kind_of == "person" or bool(referent.name)))
 
     def _guess(self, referent: Referent) -> Gender | None:

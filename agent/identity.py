@@ -13,6 +13,7 @@ from memreel.agent.matching import GOOD_ENOUGH, fit
 from memreel.agent.names import is_short_for
 from memreel.agent.referents import Referent
 
+
 def decide(referent: Referent, cast: list[Known], taken: set[int]) -> int | None:
     """Return the cast member that a referent surely is, if there is one.
 

@@ -286,10 +286,20 @@ def _is_verb_between_phrases(
 
 
 def _with_verb(tokens: list[Token]) -> list[Token]:
-    """Give a sentence the verb that it lacks: a "noun" that may be one and agrees with who stands before it.
+    """Give each clause the verb that it lacks: a "noun" that may be one and agrees with who stands before it.
 
     "A dog bounds after him", "The boy and the dog race down", "The two climb into …", "Bart, a terrier, barks."
     """
+    apart = next(
+        (
+            i
+            for i, (mark, after) in enumerate(pairwise(tokens))
+            if mark.text == "," and i > 1 and (after.tag == "CJS" or after.lower in ("and", "but"))
+        ),
+        None,
+    )
+    if apart is not None and any(token.is_finite for token in tokens[apart:]):
+        return _with_verb(tokens[:apart]) + _with_verb(tokens[apart:])
     if any(token.is_finite for token in tokens):
         return tokens
     for i in range(1, len(tokens)):
