@@ -26,6 +26,8 @@ from memreel.memory.records import BankState
 WEIGHTS = Path(__file__).with_suffix(".yaml")
 LIKELY = 0.5
 """Probability from which a pair is taken to be one."""
+SYNONYMS = 0.68
+"""Likeness of two roles that one person may have ("the surgeon", "a doctor"); "nurse" and "doctor" have 0.66."""
 LONGEST_GAP = 5
 """Prompts after which somebody is as far away as ever."""
 
@@ -148,7 +150,7 @@ def is_role(noun: str) -> bool:
 
 def _is_possible(referent: Referent, known: Known, model: str) -> bool:
     """Tell whether nothing that was told says that a member is somebody or something else."""
-    mine = referent.profile
+    words, mine = lexicon(), referent.profile
     if model == "thing":
         return known.member["kind"] == "object" and not contradict_looks(mine, known.profile)
     if known.member["kind"] != "character" or disagree(referent, known) or contradict_looks(mine, known.profile):
@@ -156,6 +158,10 @@ def _is_possible(referent: Referent, known: Known, model: str) -> bool:
     if model == "name" and known.profile.names:
         return False
     kinds = _kinds(known.profile)
+    roles = [noun for noun in known.profile.nouns if words.noun_class(noun) == "person" and is_role(noun)]
+    if model == "role" and roles and referent.kind_of == "person" and is_role(called := referent.descriptions[0]):
+        if max(words.likeness(called, role) for role in roles) < SYNONYMS:
+            return False  # a nurse is no doctor
     return (
         not kinds
         or referent.kind_of in kinds
@@ -212,8 +218,12 @@ def _of_role(referent: Referent, known: Known, owner: Known | None, bank: BankSt
         "possessed, kin": float(referent.possessed and kin),
         "possessed, owner unknown": float(referent.possessed and owner is None),
         "comes with places": float(last in words.group("of_places")),
+        "comes with places, only general": float(
+            last in words.group("of_places") and bool(theirs) and not special and not named
+        ),
         "arrives": float(referent.arriving),
         "apposed": float(len(referent.descriptions) > 1),
+        "much told": min(3, len(referent.attrs)) / 3,
         "described": float(any(words.listed["adjectives"].get(attr) not in ("age", "size") for attr in referent.attrs)),
         "animal": float(animal),
         "animal, blank": float(animal and blank),

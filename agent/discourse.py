@@ -101,8 +101,7 @@ class _Scene:
                 if found.kind_of == "person" and kinds and kinds <= {"animal", "being"}:
                     found.kind_of = kinds.pop()
         found.weak = found.weak and mention.weak
-        called = [name for name in (mention.name, *mention.descriptions) if name in self.genders]
-        told = self.genders[called[0]] if called and found.first != "indefinite" and not mention.plural else None
+        told = self._told_gender(mention) if found.first != "indefinite" and not mention.plural else None
         found.gender = found.gender or mention.gender or told
         found.last, found.sentence, found.subject = mention.position, mention.sentence, mention.subject
         found.clause = mention.clause
@@ -114,6 +113,18 @@ class _Scene:
         self._describe(found, mention.attrs)
         found.seen.append(mention.presence)
         self.of[mention.position] = found
+
+    def _told_gender(self, mention: Mention) -> Gender | None:
+        """Return the gender that earlier prompts gave to whom a mention's words stand for: "curator" of a museum."""
+        if mention.name in self.genders:
+            return self.genders[mention.name]
+        told = {
+            gender
+            for called, gender in self.genders.items()
+            for description in mention.descriptions
+            if _covers(called, description)
+        }
+        return told.pop() if len(told) == 1 else None
 
     def _describe(self, referent: Referent, attrs: list[str]) -> None:
         """Sort what is said of a referent into adjectives and features (phrases that end in a noun worn or borne)."""
@@ -147,6 +158,7 @@ class _Scene:
             if r.plural == mention.plural
             and not (mention.gender and r.gender and mention.gender != r.gender)
             and not self._is_another_colour(mention.attrs, r)
+            and not (mention.attrs and r.sentence == mention.sentence and {*r.attrs}.isdisjoint(mention.attrs))
         ]
         for referent in possible:
             if any(_covers(own, called) or _covers(called, own) for own in referent.descriptions):
@@ -290,7 +302,8 @@ class _Scene:
         hint = self._guess(referent)
         if hint != gender and referent.subject and referent.sentence == mention.sentence and not mention.determines:
             again = mention.subject and referent.clause != mention.clause
-            if again or (not mention.subject and referent.clause == mention.clause):
+            actors = [r for r in self.referents if r.subject and r.sentence == mention.sentence]
+            if again or (not mention.subject and referent is max(actors, key=lambda actor: actor.last)):
                 return False
         return hint == gender or (hint is None and (referent.kind_of == "person" or bool(referent.name)))
 

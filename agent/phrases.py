@@ -233,7 +233,7 @@ def _is_verb_of(
     if kind == "place" and phrase.governor_tag == "PRP":
         return lacks_verb and behind.tag in ("CJS", "AT0", "DPS")  # "a wizard and a dragon in the chamber watch as …"
     made_to = phrase.governor in CAUSING
-    actor = name or (kind in ANIMATE and made_to and behind.tag.startswith(("AVP", "PRP", "AT0")))
+    actor = name or (kind in (*ANIMATE, *THINGS) and made_to and behind.tag.startswith(("AVP", "PRP", "AT0")))
     return actor and (made_to or phrase.governor == "and") and goes_on
 
 

@@ -231,7 +231,7 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str], common:
         elif mark == "DPS" and word.lower() == "her" and _ends_phrase(i, words, tagged):
             mark = "PNP"  # "films her on his phone"
         elif mark in ("AJ0", "AV0", "VVB", "VVI", "VVD", "VVN") and _stands_for_noun(i, words, tagged):
-            mark, lemma = "NN1", word if mark == "VVD" else lemma
+            mark, lemma = "NN1", word if mark in ("VVD", "VVN") else lemma
         lemma = str(lemma).lower() if mark != "NP0" else word
         if mark == "NN2" and lemma.endswith("ie") and word.endswith("ies") and len(word) > 5:
             lemma = lemma[:-2] + "y"
@@ -282,7 +282,9 @@ def _is_verb_between_phrases(
     opened = i - 1
     while opened >= 0 and tagged[opened][2] in ("NN1", "NP0", "NN0", "UNC", "AJ0", "AT0", "DPS", "CRD"):
         opened -= 1
-    return opened < 0 or not tagged[opened][2].startswith("PR")  # "in the palace gardens a girl waits"
+    if opened < 0 or not tagged[opened][2].startswith("PR"):
+        return True  # but "in the palace gardens a girl waits"
+    return opened > 0 and before[opened - 1].is_noun and not any(token.is_finite for token in before)
 
 
 def _with_verb(tokens: list[Token]) -> list[Token]:
@@ -330,8 +332,8 @@ def _lacks(tokens: Sequence[Token], i: int) -> bool:
     opened = i - 1
     while opened >= 0 and tokens[opened].tag in _IN_PHRASES:
         opened -= 1
-    if opened >= 0 and tokens[opened].tag.startswith("PR"):
-        return False  # "in the palace gardens"
+    if opened >= 0 and tokens[opened].tag.startswith("PR"):  # "in the palace gardens", but "a man in a suit parks"
+        return opened > 0 and tokens[opened - 1].is_noun and tokens[i].tag == "NN2"
     several = opened >= 0 and tokens[opened].lower == "and"
     if tokens[i - 1].tag == "NP0":
         return tokens[i].tag == ("NN1" if several else "NN2")

@@ -24,7 +24,7 @@ from memreel.memory.cast import register
 from memreel.memory.records import BankState, Entity, empty_bank
 
 TUNED = ("tuned", "named", "fresh", "bridged")
-RIDGE = 0.3
+RIDGE = 0.1
 FOLDS = 8
 EASY = 0.3
 """Weight of a question that the words decide already: "the gun", of a gun."""
