@@ -158,6 +158,12 @@ def _is_possible(referent: Referent, known: Known, model: str) -> bool:
     if model == "name" and known.profile.names:
         return False
     kinds = _kinds(known.profile)
+    if model == "role" and referent.kind_of == "animal":
+        first = [name.split()[0].lower() for name in known.profile.names]
+        if _is_unlike(referent.descriptions[0], known.profile.nouns):
+            return False
+        if not kinds and not words.listed["names"].keys().isdisjoint(first):
+            return False  # "Mia" is no cat, if nobody said so
     roles = [noun for noun in known.profile.nouns if words.noun_class(noun) == "person" and is_role(noun)]
     if model == "role" and roles and referent.kind_of == "person" and is_role(called := referent.descriptions[0]):
         if max(words.likeness(called, role) for role in roles) < SYNONYMS:
@@ -167,6 +173,14 @@ def _is_possible(referent: Referent, known: Known, model: str) -> bool:
         or referent.kind_of in kinds
         or (model == "role" and referent.kind_of != "person" and kinds == {"being"})
     )
+
+
+def _is_unlike(called: str, nouns: Sequence[str]) -> bool:
+    """Tell whether a noun and others have words for the same thing, but none in common: "cat" and "terrier"."""
+    same = lexicon().words["same_thing"]
+    mine = [family for family in same if called.rsplit(" ", 1)[-1] in family]
+    theirs = [family for family in same for noun in nouns if noun.rsplit(" ", 1)[-1] in family]
+    return bool(mine and theirs) and not any(family in theirs for family in mine)
 
 
 def disagree(referent: Referent, known: Known) -> bool:
@@ -202,7 +216,7 @@ def _of_role(referent: Referent, known: Known, owner: Known | None, bank: BankSt
         "acts": float(referent.subject),
         "begins": float(referent.position == 0),
         "befits": max((words.befits(called, deed) for deed in _deeds(known, bank)), default=0.0),
-        "role, blank": float(role and blank and not animal),
+        "role, no role told": float(role and named and not has_role and not animal),
         "role, nameless": float(role and not named),
         "role, only general": float(role and bool(theirs) and not special),
         "role, has role": float(role and has_role),
@@ -228,6 +242,9 @@ def _of_role(referent: Referent, known: Known, owner: Known | None, bank: BankSt
         "animal": float(animal),
         "animal, blank": float(animal and blank),
         "animal, human": float(animal and blank and known.profile.gender is not None),
+        "animal, a person's name": float(
+            animal and blank and named and words.gender_of_name(known.profile.names[0]) is not None
+        ),
         "animal, likeness": float(animal) * likeness,
         "animal, more than a person": float(animal) * _more_than_a_person(called, known, bank),
         "tie": float(tie),

@@ -61,7 +61,9 @@ class _Scene:
             else:
                 owner = self.of.get(mention.owner.position) if mention.owner is not None else None
                 if mention.pronoun:
-                    whose = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun, determines=True)
+                    whose = Mention(
+                        "pronoun", mention.position, mention.sentence, pronoun=mention.pronoun, determines=True
+                    )
                     whose.dummy = mention.dummy
                     owner = self._pronoun(whose)
                 self._name_or_noun(mention, owner)
