@@ -165,9 +165,9 @@ def _is_possible(referent: Referent, known: Known, model: str) -> bool:
         if not kinds and not words.listed["names"].keys().isdisjoint(first):
             return False  # "Mia" is no cat, if nobody said so
     roles = [noun for noun in known.profile.nouns if words.noun_class(noun) == "person" and is_role(noun)]
-    if model == "role" and roles and referent.kind_of == "person" and is_role(called := referent.descriptions[0]):
-        if max(words.likeness(called, role) for role in roles) < SYNONYMS:
-            return False  # a nurse is no doctor
+    asked = model == "role" and referent.kind_of == "person" and is_role(referent.descriptions[0])
+    if asked and roles and max(words.likeness(referent.descriptions[0], role) for role in roles) < SYNONYMS:
+        return False  # a nurse is no doctor
     return (
         not kinds
         or referent.kind_of in kinds

@@ -98,7 +98,7 @@ class Clauses:
         return self.speaker(i) if alone or told else None
 
     def is_handled(self, i: int) -> bool:
-        """Tell whether a phrase is what somebody's hands or mouth do something to: "finds a deed", "tosses him a fan"."""
+        """Tell whether hands or mouth do something to what a phrase names: "finds a deed", "tosses him a fan"."""
         phrase = self.phrases[i]
         if self.words.is_handling(self.lemma_before(phrase)):
             return True

@@ -26,15 +26,15 @@ from memreel.memory.records import BankState, Entity, empty_bank
 TUNED = ("tuned", "named", "fresh", "bridged")
 RIDGE = 0.1
 FOLDS = 8
-FOR = frozenset(
-    ["likeness", "likeness over half", "likeness lead", "befits", "befits lead", "animal, likeness", "only one"]
-    + ["animal, more than a person", "gender agrees", "gender may agree", "age agrees", "kin, same surname"]
-    + ["kin, owner is the other side", "in the latest prompt", "latest of all", "called out", "definite"]
+FOR = (
+    *("likeness", "likeness over half", "likeness lead", "befits", "befits lead", "animal, likeness", "only one"),
+    *("animal, more than a person", "gender agrees", "gender may agree", "age agrees", "kin, same surname"),
+    *("kin, owner is the other side", "in the latest prompt", "latest of all", "called out", "definite"),
 )
-AGAINST = frozenset(
-    ["gender may differ", "arrives", "apposed", "much told", "comes with places", "many", "rivals", "gap", "begins"]
-    + ["animal, human", "animal, a person's name", "kin, is the other side", "kin, has role", "role, has role"]
-    + ["introduced", "first", "contradicts"]
+AGAINST = (
+    *("gender may differ", "arrives", "apposed", "much told", "comes with places", "many", "rivals", "gap", "begins"),
+    *("animal, human", "animal, a person's name", "kin, is the other side", "kin, has role", "role, has role"),
+    *("introduced", "first", "contradicts"),
 )
 """What can only speak for a pair, and only against one."""
 EASY = 0.3
@@ -202,9 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         print(f"{question.asked} took {found}, is {question.answer}")
         real = [question for question in mine if not question.made]
         known = sum(question.answer is not None for question in real)
-        print(
-            f"{model}: {len(real)} questions (and {len(mine) - len(real)} made), {known} known; left out: {right} right, {merged} merged, {split} split"
-        )
+        made = len(mine) - len(real)
+        print(f"{model}: {len(real)} questions, {known} of somebody known, {made} made ones")
+        print(f"  left out: {right} right, {merged} merged, {split} split")
         models[model] = {name: round(weight, 3) for name, weight in sorted(fit(mine).items(), key=lambda w: -abs(w[1]))}
     if not options.dry:
         WEIGHTS.write_text(
