@@ -233,7 +233,8 @@ class _Reader(Worn):
             return self.is_handled(i)
         part = phrase.head in self.words.group("human_parts") or phrase.head in self.words.covers
         loose = kind_of == "nature" or (kind_of == "body" and not part)  # "blows a horn", but "lays a hand on …"
-        return loose and bool({"a", "an"} & {*phrase.determiners}) and self.is_handled(i)
+        given = self.lemma_before(phrase) == "give"  # "gives a wave"
+        return loose and not given and bool({"a", "an"} & {*phrase.determiners}) and self.is_handled(i)
 
     def _explains(self, i: int) -> bool:
         """Tell whether a name says who the person before it is: "its driver, Sol,"."""
