@@ -8,11 +8,13 @@ the history it needs (who was mentioned last, which pronoun someone takes) it re
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from memreel.agent.antecedents import link
 from memreel.agent.discourse import read
-from memreel.agent.identity import decide, guess
-from memreel.agent.known import Known, characters_of, genders_of, known_cast, names_of, nouns_of
+from memreel.agent.identity import decide
+from memreel.agent.known import Known, known_cast, told_of
 from memreel.agent.lexicon import Gender, lexicon
 from memreel.agent.matching import assign
 from memreel.agent.reading import (
@@ -26,12 +28,58 @@ from memreel.agent.reading import (
     Reading,
     with_presence,
 )
-from memreel.agent.referents import Open, Referent, presence_of
+from memreel.agent.referents import Discourse, Open, Referent, presence_of
 from memreel.agent.tagging import LONGEST_WORD, split
 from memreel.memory.records import BankState, Entity, Kind, Presence
 
 if TYPE_CHECKING:
     from memreel.agent.llm import Chat
+
+
+@dataclass
+class SureReadings:
+    """A prompt's discourse with what its words decide.
+
+    ``resolved`` maps a referent's ``id()`` to a global ID (groups have negative keys); ``grouped`` are the members that
+    "the two women" stands for, by position, ``alone`` all other referents.
+    """
+
+    cast: list[Known]
+    discourse: Discourse
+    resolved: dict[int, int] = field(default_factory=dict)
+    grouped: list[tuple[int, Known]] = field(default_factory=list)
+    alone: list[Referent] = field(default_factory=list)
+
+    @property
+    def undecided(self) -> list[Referent]:
+        """The referents that may be anybody."""
+        return [referent for referent in self.alone if id(referent) not in self.resolved]
+
+    def owner_of(self, referent: Referent) -> int | None:
+        """Return whose sister or hat a referent is, as far as the prompt and the latest ones tell."""
+        if isinstance(referent.owner, Open):
+            found = _antecedents(referent.owner, self.cast, set(self.resolved.values()), 0)
+            return found[0].global_id if len(found) == 1 else None
+        return self.resolved.get(id(referent.owner))
+
+
+def sure_readings(prompt: str, bank: BankState) -> SureReadings:
+    """Read a prompt and resolve what its words decide, names first: whoever is named is nobody else's "the pilot"."""
+    cast = known_cast(bank)
+    sure = SureReadings(cast, read(prompt, told_of(bank, cast)))
+    for referent in sorted(sure.discourse.referents, key=lambda r: (r.weak, not r.name, r.position)):
+        taken = {*sure.resolved.values()}
+        if group := _group(referent, cast, taken):
+            for known in group:
+                if known.global_id not in taken:
+                    sure.resolved[-1 - len(sure.resolved)] = known.global_id
+                    sure.grouped.append((referent.position, known))
+            continue
+        sure.alone.append(referent)
+        same = decide(referent, cast, taken)
+        if same is not None:
+            sure.resolved[id(referent)] = same
+    return sure
 
 
 class Analyst:
@@ -43,33 +91,14 @@ class Analyst:
     def parse(self, prompt: str, bank: BankState, candidates: Candidates) -> Reading:  # noqa: ARG002
         """Read a prompt's entities."""
         notes = _unread(prompt)
-        cast = known_cast(bank)
-        discourse = read(prompt, names_of(bank), genders_of(cast), characters_of(cast), nouns_of(cast))
-        resolved: dict[int, int] = {}
-        entities: list[tuple[int, ParsedEntity]] = []
-        alone: list[Referent] = []
-        # Names first: they are sure, and whoever is named is nobody else's "the pilot".
-        for referent in sorted(discourse.referents, key=lambda r: (r.weak, not r.name, r.position)):
-            group = _group(referent, cast, set(resolved.values()))
-            for known in group:
-                if known.global_id in resolved.values():
-                    continue
-                resolved[-1 - len(resolved)] = known.global_id
-                entities.append(
-                    (referent.position, _parsed(known.member["name"], known.member["kind"], [], known.global_id))
-                )
-            if group:
-                continue
-            alone.append(referent)
-            same = decide(referent, cast, {*resolved.values()})
-            if same is not None:
-                resolved[id(referent)] = same
-        for referent in alone:
-            if id(referent) not in resolved:
-                same = guess(referent, cast, {*resolved.values()}, bank, _owner(referent, resolved, cast))
-                if same is not None:
-                    resolved[id(referent)] = same
-        for referent in alone:
+        sure = sure_readings(prompt, bank)
+        cast, discourse, resolved = sure.cast, sure.discourse, sure.resolved
+        link(sure.undecided, cast, bank, sure.owner_of, resolved)
+        entities = [
+            (position, _parsed(known.member["name"], known.member["kind"], [], known.global_id))
+            for position, known in sure.grouped
+        ]
+        for referent in sure.alone:
             same = resolved.get(id(referent))
             if referent.weak and same is None:
                 continue
@@ -79,9 +108,11 @@ class Analyst:
         for waiting in sorted(discourse.open, key=lambda w: w.number):
             if waiting.perhaps is not None and not _has_gender(resolved.get(id(waiting.perhaps)), cast):
                 continue  # "they" of one person
-            if _is_named_next(waiting, alone, resolved, cast):
+            if _is_named_next(waiting, sure.alone, resolved, cast):
                 continue  # "The bird nips her finger, and Hua laughs."
             here = sum(entity["kind"] == "character" for _, entity in entities)
+            if waiting.pronoun == "them":  # not who acts: "Pia sets down two glasses in front of them"
+                here -= sum(r.subject and r.clause == waiting.clause and not r.weak for r in sure.alone)
             for known in _antecedents(waiting, cast, set(resolved.values()), here):
                 resolved[-1 - len(resolved)] = known.global_id
                 parsed = _parsed(
@@ -133,14 +164,6 @@ def _is_named_next(waiting: Open, referents: list[Referent], resolved: dict[int,
         for referent in referents
         if last is not None and referent.position > waiting.position
     )
-
-
-def _owner(referent: Referent, resolved: dict[int, int], cast: list[Known]) -> int | None:
-    """Return the cast member whose sister or hat a referent is, as far as the prompt and the latest ones tell."""
-    if isinstance(referent.owner, Open):
-        found = _antecedents(referent.owner, cast, set(resolved.values()), 0)
-        return found[0].global_id if len(found) == 1 else None
-    return resolved.get(id(referent.owner))
 
 
 def _group(referent: Referent, cast: list[Known], taken: set[int]) -> list[Known]:

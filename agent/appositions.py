@@ -30,7 +30,7 @@ def join(mentions: dict[int, Mention], phrases: Sequence[Phrase], tokens: Sequen
     """
     text = _Text(mentions, phrases, tokens)
     for group in [i for i in mentions if mentions[i].plural and mentions[i].kind_of in ANIMATE]:
-        if members := text.members_of(group):
+        if members := text.members_of(group) or text.members_before(group):
             for k in members:
                 _belong(mentions[k], mentions[group])
             del mentions[group]
@@ -103,6 +103,16 @@ class _Text:
             last = self.phrases[k]
         return names if len(names) == (self.mentions[group].number or max(2, len(names))) else []
 
+    def members_before(self, group: int) -> list[int]:
+        """Return the names of whom a plural says what they are: "Max and Tom, two brothers, …"."""
+        number = self.mentions[group].number
+        names = list(range(group - (number or group), group))
+        if not number or names[0] < 0 or self._between(self.phrases[group - 1], self.phrases[group]) != [","]:
+            return []
+        named = all(k in self.mentions and self.mentions[k].name for k in names)
+        joined = all(self._between(self.phrases[k], self.phrases[k + 1]) in (["and"], [","]) for k in names[:-1])
+        return names if named and joined else []
+
     def is_late(self, before: Sequence[int], right: int) -> int | None:
         """Return whom a phrase that ends a sentence says more of: "She drags in Ben by the sleeve, a boy with …"."""
         phrase, second = self.phrases[right], self.mentions[right]
@@ -149,6 +159,8 @@ class _Text:
             return indefinite and bool(first.name)
         if between[-1] not in MARKS or self._is_list(right):
             return False
+        if second.name and first.role == "character" and self._is_closed(right) and self._is_worn(left, right):
+            return True  # "A man in black, Vikram, …"
         if len(between) > 1 or not (first.name or first.descriptions):
             return False
         if second.name:
@@ -158,6 +170,17 @@ class _Text:
         if first.role == "character" or first.name:
             return indefinite and (bool(first.name) or first.role == second.role)
         return False
+
+    def _is_closed(self, right: int) -> bool:
+        """Tell whether a comma or full stop follows a phrase."""
+        end = self.phrases[right].end
+        return end >= len(self.tokens) or self.tokens[end].text in ",.)"
+
+    def _is_worn(self, left: int, right: int) -> bool:
+        """Tell whether what stands between two phrases says how the first one looks: "with red hair,", "in black,"."""
+        between = self.tokens[self.phrases[left].end : self.phrases[right].start]
+        colour = len(between) == 3 and between[0].lower == "in" and lexicon().colour([between[1].lower]) is not None
+        return colour or (right > left + 1 and between[0].tag == "PRP" and self.only_features_between(left, right))
 
     def _between(self, left: Phrase, right: Phrase) -> list[str]:
         return [token.lower for token in self.tokens[left.end : right.start]]

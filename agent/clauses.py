@@ -12,6 +12,9 @@ from memreel.agent.lexicon import lexicon
 from memreel.agent.phrases import ANIMATE, Phrase, phrases
 from memreel.agent.tagging import Token, tag
 
+QUOTES = ('"', "'", "“", "”", "‘", "«", "»")
+_POSSESSIVE = {"she": "her", "he": "his", "it": "its"}
+
 
 class Clauses:
     """One text's tokens and phrases, and what may be asked of them."""
@@ -64,18 +67,53 @@ class Clauses:
         before = self.phrases[i - 1]
         between = self.between(before, self.phrases[i])
         if before.head == "name" and between in (["is"], ["was"], [":"], ["'s"]):
-            return before.possessive
+            return self._speaker(i) if before.possessive == "my" else before.possessive
+        if before.pronoun == "i" and between in (["'m"], ["am"]):
+            return self._speaker(i)
         if between in ([], ["as"]) and self.lemma_before(before) in ("call", "introduce", "name"):
             return {"herself": "her", "himself": "his", "itself": "its"}.get(before.pronoun, "")
         return ""
+
+    def _speaker(self, i: int) -> str:
+        """Return the pronoun of who says the words that a name ends, or none: "her" for "'I am Sora,' she says"."""
+        said_by = self.speaker(i)
+        return _POSSESSIVE.get(self.phrases[said_by].pronoun, "") if said_by is not None else ""
+
+    def speaker(self, i: int) -> int | None:
+        """Return the phrase that stands by the verb behind the words that a name ends: "'Sora,' says the girl"."""
+        end = self.phrases[i].end
+        while end < len(self.tokens) and not (self.tokens[end].is_verb or self.tokens[end].is_noun):
+            end += 1
+        quoted = any(token.text in QUOTES for token in self.tokens[self.phrases[i].end : end])
+        near = (k for k in range(i + 1, len(self.phrases)) if self.phrases[k].start <= end + 1)
+        return next(near, None) if quoted else None
+
+    def introduces_itself(self, i: int) -> int | None:
+        """Return who says but a name that is their own: "'What is your name?' … 'Petro,' the soldier whispers"."""
+        phrase = self.phrases[i]
+        before = [token.lower for token in self.tokens[max(0, phrase.start - 4) : phrase.start]]
+        asked = any(p.head == "name" and p.possessive == "your" for p in self.phrases[:i])
+        alone = before[-1:] and before[-1] in QUOTES and (asked or " " in phrase.name)
+        told = before[-2:] in (["i", "'m"], ["i", "am"]) or before[-3:] in (["my", "name", "is"], ["my", "name", "'s"])
+        return self.speaker(i) if alone or told else None
+
+    def is_handled(self, i: int) -> bool:
+        """Tell whether hands or mouth do something to what a phrase names: "finds a deed", "tosses him a fan"."""
+        phrase = self.phrases[i]
+        if self.words.is_handling(self.lemma_before(phrase)):
+            return True
+        if i == 0 or self.phrases[i - 1].end != phrase.start or not phrase.determiners:
+            return False
+        receiver = self.phrases[i - 1]
+        person = receiver.name or receiver.pronoun or self.words.noun_class(receiver.compound) in ANIMATE
+        return bool(person) and self.words.is_handling(self.lemma_before(receiver))
 
     def is_called_out(self, i: int) -> bool:
         """Tell whether a name is whom somebody speaks to: '"Don't move, Bianca," says …'."""
         phrase = self.phrases[i]
         before = self.tokens[phrase.start - 1].text if phrase.start else ""
         after = [token.text for token in self.tokens[phrase.end : phrase.end + 2]]
-        quotes = ('"', "'", "“", "”", "‘", "«", "»")
-        opens, closes = before in quotes, len(after) == 2 and after[0] in ",.!?" and after[1] in quotes
+        opens, closes = before in QUOTES, len(after) == 2 and after[0] in ",.!?" and after[1] in QUOTES
         return (opens and after[:1] in ([","], ["!"])) or (before == "," and closes)
 
     def is_beside_somebody(self, i: int, known: Collection[str]) -> bool:

@@ -7,13 +7,12 @@ knows the cast. Nothing here knows of global IDs.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import lru_cache
 
 from memreel.agent.lexicon import Gender, lexicon
-from memreel.agent.mention import Mention
+from memreel.agent.mention import NOTHING, Mention, Told
 from memreel.agent.mentions import mentions_and_place
-from memreel.agent.names import share_name
+from memreel.agent.names import is_name, share_name
 from memreel.agent.referents import Discourse, Open, Referent
 from memreel.memory.records import Kind
 
@@ -29,36 +28,26 @@ PLURAL = ("they", "them")
 
 
 @lru_cache(maxsize=256)
-def read(
-    text: str,
-    known_names: frozenset[str] = frozenset(),
-    genders: frozenset[tuple[str, Gender]] = frozenset(),
-    characters: frozenset[str] = frozenset(),
-    nouns: frozenset[tuple[str, str]] = frozenset(),
-) -> Discourse:
-    """Return the referents and open references of a text. The result is shared: treat it as frozen.
+def read(text: str, story: Told = NOTHING) -> Discourse:
+    """Return the referents and open references of a prompt. The result is shared: treat it as frozen.
 
     Args:
         text: one prompt.
-        known_names: the names of the cast.
-        genders: names and nouns of the cast that stand for one gender only, with it.
-        characters: nouns that stand for characters in this story.
-        nouns: (name, noun) of what somebody in the cast is, and nobody else.
+        story: what earlier prompts told.
     """
-    told, place = mentions_and_place(text, known_names, characters)
-    discourse = _Story(dict(genders), nouns, characters).tell(told)
+    told, place = mentions_and_place(text, story)
+    discourse = _Scene(story).tell(told)
     discourse.place = place
     return discourse
 
 
-class _Story:
+class _Scene:
     """Joins mentions one after the other."""
 
-    def __init__(self, genders: dict[str, Gender], nouns: Collection[tuple[str, str]], called: Collection[str]) -> None:
+    def __init__(self, story: Told) -> None:
         self.words = lexicon()
-        self.genders = genders
-        self.nouns = nouns
-        self.called = called
+        self.genders = dict(story.genders)
+        self.nouns, self.called = story.nouns, story.characters
         self.referents: list[Referent] = []
         self.open: list[Open] = []
         self.of: dict[int, Referent | Open] = {}
@@ -72,7 +61,9 @@ class _Story:
             else:
                 owner = self.of.get(mention.owner.position) if mention.owner is not None else None
                 if mention.pronoun:
-                    whose = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
+                    whose = Mention(
+                        "pronoun", mention.position, mention.sentence, pronoun=mention.pronoun, determines=True
+                    )
                     whose.dummy = mention.dummy
                     owner = self._pronoun(whose)
                 self._name_or_noun(mention, owner)
@@ -112,8 +103,7 @@ class _Story:
                 if found.kind_of == "person" and kinds and kinds <= {"animal", "being"}:
                     found.kind_of = kinds.pop()
         found.weak = found.weak and mention.weak
-        called = [name for name in (mention.name, *mention.descriptions) if name in self.genders]
-        told = self.genders[called[0]] if called and found.first != "indefinite" and not mention.plural else None
+        told = self._told_gender(mention) if found.first != "indefinite" and not mention.plural else None
         found.gender = found.gender or mention.gender or told
         found.last, found.sentence, found.subject = mention.position, mention.sentence, mention.subject
         found.clause = mention.clause
@@ -125,6 +115,18 @@ class _Story:
         self._describe(found, mention.attrs)
         found.seen.append(mention.presence)
         self.of[mention.position] = found
+
+    def _told_gender(self, mention: Mention) -> Gender | None:
+        """Return the gender that earlier prompts gave to whom a mention's words stand for: "curator" of a museum."""
+        if mention.name in self.genders:
+            return self.genders[mention.name]
+        told = {
+            gender
+            for called, gender in self.genders.items()
+            for description in mention.descriptions
+            if _covers(called, description)
+        }
+        return told.pop() if len(told) == 1 else None
 
     def _describe(self, referent: Referent, attrs: list[str]) -> None:
         """Sort what is said of a referent into adjectives and features (phrases that end in a noun worn or borne)."""
@@ -158,6 +160,7 @@ class _Story:
             if r.plural == mention.plural
             and not (mention.gender and r.gender and mention.gender != r.gender)
             and not self._is_another_colour(mention.attrs, r)
+            and not (mention.attrs and r.sentence == mention.sentence and {*r.attrs}.isdisjoint(mention.attrs))
         ]
         for referent in possible:
             if any(_covers(own, called) or _covers(called, own) for own in referent.descriptions):
@@ -217,7 +220,7 @@ class _Story:
         if mention.owner is not None:
             target = self.of.get(mention.owner.position)
         elif mention.pronoun:
-            owner = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun)
+            owner = Mention("pronoun", mention.position, mention.sentence, pronoun=mention.pronoun, determines=True)
             owner.dummy, owner.human, owner.clause = mention.dummy, mention.human, mention.clause
             target = self._pronoun(owner)
         if isinstance(target, Referent):
@@ -278,9 +281,33 @@ class _Story:
             unknown = [r for r in people if r.gender is None]
             sure = [r for r in unknown if self._guess(r) is None] or unknown  # a name is but a hint
             sure = [r for r in sure if r.kind_of == "person"] or sure
+            if sure and self._is_told_elsewhere(gender) and not any(self._may_be(r, gender, mention) for r in sure):
+                return None  # "Missy, a parrot, rides on his shoulder"
         if not sure:
             return None
         return max(sure, key=lambda referent: referent.last + (3 if referent.subject else 0))
+
+    def _is_told_elsewhere(self, gender: Gender) -> bool:
+        """Tell whether earlier prompts speak of somebody of a gender whom this one has not named so far."""
+        here = {called for r in self.referents for called in (r.name, *r.descriptions)}
+        return any(
+            theirs == gender and called not in here and (is_name(called) or self.words.noun_class(called) == "person")
+            for called, theirs in self.genders.items()
+        )
+
+    def _may_be(self, referent: Referent, gender: Gender, mention: Mention) -> bool:
+        """Tell whether "he" or "she" may be somebody of no told gender, if there is another who surely may.
+
+        Who acts in a clause is no object of it ("Bell holds an umbrella over her"), and need not be said again in the
+        next ("A knight stands guard, and she bumps into him").
+        """
+        hint = self._guess(referent)
+        if hint != gender and referent.subject and referent.sentence == mention.sentence and not mention.determines:
+            again = mention.subject and referent.clause != mention.clause
+            actors = [r for r in self.referents if r.subject and r.sentence == mention.sentence]
+            if again or (not mention.subject and referent is max(actors, key=lambda actor: actor.last)):
+                return False
+        return hint == gender or (hint is None and (referent.kind_of == "person" or bool(referent.name)))
 
     def _guess(self, referent: Referent) -> Gender | None:
         return self.words.gender_of_name(referent.name) if referent.name else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from memreel.agent.discourse import read
 from memreel.agent.lexicon import Gender
 from memreel.agent.matching import Profile, profile_of
+from memreel.agent.mention import Told
 from memreel.agent.names import is_name, share_name
 from memreel.agent.referents import Referent
 from memreel.memory.records import BankState, CastMember, Entity
@@ -36,7 +37,7 @@ class Known:
 
 def known_cast(bank: BankState) -> list[Known]:
     """Return the cast with profiles, pronoun evidence and recency, read from the bank's records."""
-    names = names_of(bank)
+    names = Told(names=names_of(bank))
     genders: dict[int, Gender] = {}
     last: dict[int, tuple[int, int]] = {}
     for prompt_id in sorted(map(int, bank["prompts"]))[-MEMORY_OF_PROMPTS:]:
@@ -63,6 +64,21 @@ def _is_told(referent: Referent, entity: Entity) -> bool:
     return referent.entity == entity["entity"] and set(entity["attrs"]) >= set(referent.attrs[:1])
 
 
+def told_of(bank: BankState, cast: list[Known]) -> Told:
+    """Return what a story told so far, for the reading of its next prompt."""
+    characters, things = (
+        {noun for known in cast if known.member["kind"] == kind for noun in known.profile.nouns}
+        for kind in ("character", "object")
+    )
+    return Told(
+        names_of(bank),
+        _genders_of(cast),
+        frozenset(characters - things),
+        frozenset(things - characters),
+        _nouns_of(cast),
+    )
+
+
 def names_of(bank: BankState) -> frozenset[str]:
     """Return every proper name in the cast."""
     return frozenset(
@@ -70,7 +86,7 @@ def names_of(bank: BankState) -> frozenset[str]:
     )
 
 
-def genders_of(cast: list[Known]) -> frozenset[tuple[str, Gender]]:
+def _genders_of(cast: list[Known]) -> frozenset[tuple[str, Gender]]:
     """Return the gender of every name and noun of the cast that stands for one gender only."""
     told: dict[str, set[Gender | None]] = {}
     for known in cast:
@@ -82,7 +98,7 @@ def genders_of(cast: list[Known]) -> frozenset[tuple[str, Gender]]:
     )
 
 
-def nouns_of(cast: list[Known]) -> frozenset[tuple[str, str]]:
+def _nouns_of(cast: list[Known]) -> frozenset[tuple[str, str]]:
     """Return (name, noun) of what the named ones are and nobody else is: "Bart", "terrier"."""
     characters = [known for known in cast if known.member["kind"] == "character"]
     told = Counter(noun for known in characters for noun in {*known.profile.nouns})
@@ -93,11 +109,3 @@ def nouns_of(cast: list[Known]) -> frozenset[tuple[str, str]]:
         for noun in known.profile.nouns
         if told[noun] == 1
     )
-
-
-def characters_of(cast: list[Known]) -> frozenset[str]:
-    """Return the nouns that this story calls characters by, whatever else they mean: "the crane"."""
-    called = {
-        kind: {n for k in cast if k.member["kind"] == kind for n in k.profile.nouns} for kind in ("character", "object")
-    }
-    return frozenset(called["character"] - called["object"])

@@ -52,7 +52,7 @@ ABSTRACT_ENDINGS = ("ness", "ment", "tion", "sion", "ity", "ship", "hood", "ance
 """Endings of unlisted nouns that name no thing and nobody."""
 
 Gender = Literal["female", "male"]
-CARRIERS = {"nouns": "a {}", "adjectives": "{}", "names": "{}"}
+CARRIERS = {"nouns": "a {}", "adjectives": "{}", "names": "{}", "verbs": "to {} it"}
 """The phrase in which a word of each probe is embedded."""
 
 
@@ -190,6 +190,12 @@ class Lexicon:
                 return "look"
         return self._probe("adjectives", adjective)[0]
 
+    def is_handling(self, verb: str) -> bool:
+        """Tell whether a verb says what one does to a thing with one's hands or mouth, so that its object is one."""
+        verb = verb.lower()
+        listed = self.listed["verbs"].get(verb)
+        return (listed or self._probe("verbs", verb)[0]) == "handling" if verb else False
+
     def is_young(self, age: str) -> bool:
         """Tell whether an adjective of age says young."""
         return age.lower() in self.words["young"]
@@ -221,7 +227,11 @@ class Lexicon:
             return self._gendered[last]
         if last.endswith("woman"):
             return "female"
-        return "male" if last.endswith("man") and last != "human" else None
+        if last.endswith("man") and last != "human":
+            return "male"
+        if self.reciprocals(last):  # "grandson", "stepmother"
+            return next((self._gendered[word] for word in self._gendered if last.endswith(word)), None)
+        return None
 
     def gender_of_name(self, name: str) -> Gender | None:
         """Guess a first name's gender; none when the probe is unsure. Evidence in the text always comes first."""

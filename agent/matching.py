@@ -165,13 +165,14 @@ def _alike(mine: str, theirs: str, words: Lexicon) -> float:
         return 0.3  # "security guard" and "palace guard"
     if kinds[0] != kinds[1] and not set(kinds) <= {"animal", "being"}:
         return -1.0
-    mine_gender, their_gender = words.gender_of_noun(mine), words.gender_of_noun(theirs)
+    mine_gender, their_gender = words.gender_of_noun(mine_one), words.gender_of_noun(theirs_one)
     if mine_gender and their_gender and mine_gender != their_gender:
         return -1.0
     if any({mine_one, theirs_one} <= set(family) for family in words.words["same_thing"]):
         return 0.9
-    if kinds[0] in ANIMATE and (words.is_generic(mine) or words.is_generic(theirs)):
-        return 0.6 if words.is_generic(mine) else 0.45
+    general = words.is_generic(mine) or words.is_generic(mine_one)
+    if kinds[0] in ANIMATE and (general or words.is_generic(theirs)):
+        return 0.6 if general else 0.45
     return -1.0
 
 

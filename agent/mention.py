@@ -1,4 +1,7 @@
-"""What a mention is: one phrase of a prompt that speaks of somebody or something, with what is said of it."""
+"""What a mention is: one phrase of a prompt that speaks of somebody or something, with what is said of it.
+
+What earlier prompts told and reading needs (`Told`) is here too, as every step of it is handed the same.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,25 @@ from typing import Literal
 from memreel.agent.lexicon import Gender
 
 Role = Literal["character", "object", "pronoun", "feature"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a story told so far, as far as it helps to read its next prompt.
+
+    ``names`` are those of the cast; ``genders`` names and nouns of the cast that stand for one gender only, with it;
+    ``characters`` and ``things`` nouns that stand for such in this story, whatever else they mean ("the crane");
+    ``nouns`` are (name, noun) of what somebody in the cast is, and nobody else.
+    """
+
+    names: frozenset[str] = frozenset()
+    genders: frozenset[tuple[str, Gender]] = frozenset()
+    characters: frozenset[str] = frozenset()
+    things: frozenset[str] = frozenset()
+    nouns: frozenset[tuple[str, str]] = frozenset()
+
+
+NOTHING = Told()
 
 
 @dataclass
@@ -22,7 +44,7 @@ class Mention:
     ``presence``: "enters", "leaves", or "mentioned" where it is only spoken of;
     ``dummy``: an "it" that need not stand for anything ("it rains"); ``possessed``: somebody's ("Mia's brother");
     ``called_out``: a name by which somebody is spoken to; ``described``: its sentence says how it looks;
-    ``human``: a feature that no animal has.
+    ``determines``: a pronoun before a noun ("her hat"); ``human``: a feature that no animal has.
     """
 
     role: Role
@@ -46,6 +68,7 @@ class Mention:
     subject: bool = False
     bound: bool = False
     dummy: bool = False
+    determines: bool = False
     possessed: bool = False
     called_out: bool = False
     clause: int = 0

@@ -8,11 +8,9 @@ question, and who they were in earlier prompts the analyst's.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from memreel.agent import appositions
 from memreel.agent.descriptions import modifiers
-from memreel.agent.mention import Mention, Role
+from memreel.agent.mention import NOTHING, Mention, Role, Told
 from memreel.agent.phrases import ANIMATE, Phrase
 from memreel.agent.worn import Worn
 
@@ -22,32 +20,24 @@ PLACE_PREPOSITIONS = frozenset(
 PAIRS = {"pair": 2, "couple": 2, "duo": 2, "trio": 3}
 
 
-def mentions(text: str, known_names: Collection[str] = (), characters: Collection[str] = ()) -> list[Mention]:
-    """Return the mentions of a text in order.
-
-    Args:
-        text: one prompt.
-        known_names: the names of the cast.
-        characters: nouns that stand for characters in this story, whatever else they mean.
-    """
-    return mentions_and_place(text, known_names, characters)[0]
+def mentions(text: str, story: Told = NOTHING) -> list[Mention]:
+    """Return the mentions of one prompt in order, read by what its ``story`` told before."""
+    return mentions_and_place(text, story)[0]
 
 
-def mentions_and_place(
-    text: str, known_names: Collection[str] = (), characters: Collection[str] = ()
-) -> tuple[list[Mention], str]:
+def mentions_and_place(text: str, story: Told = NOTHING) -> tuple[list[Mention], str]:
     """Return the mentions of a text in order, and where it plays ("" if it does not say); see `mentions`."""
-    reader = _Reader(text, known_names, characters)
+    reader = _Reader(text, story)
     return reader.read(), reader.place()
 
 
 class _Reader(Worn):
     """Reads one text; a class only because every step needs tokens, phrases and words."""
 
-    def __init__(self, text: str, known_names: Collection[str], characters: Collection[str]) -> None:
-        super().__init__(text, known_names)
-        self.known = {word.lower() for name in known_names for word in name.split()}
-        self.characters = characters
+    def __init__(self, text: str, story: Told) -> None:
+        super().__init__(text, story.names)
+        self.known = {word.lower() for name in story.names for word in name.split()}
+        self.characters, self.things = story.characters, story.things
 
     def read(self) -> list[Mention]:
         skipped: set[int] = set()
@@ -63,6 +53,10 @@ class _Reader(Worn):
         for i in list(self.mentions):
             if self.mentions[i].role == "feature" and self.mentions[i].owner is None:
                 self.attach(i)
+        for i in list(self.mentions):
+            said_by = self.introduces_itself(i) if self.mentions[i].name else None
+            if said_by is not None and said_by in self.mentions and self.mentions[said_by].role == "character":
+                self.mentions[said_by].name = self.mentions.pop(i).name
         appositions.join(self.mentions, self.phrases, self.tokens)
         return [self.mentions[i] for i in sorted(self.mentions)]
 
@@ -99,7 +93,8 @@ class _Reader(Worn):
             phrase.governor == "of" or phrase.governor_tag.startswith("VB")
         ):
             return None  # "the sky is a deep orange"
-        if self.words.colour([phrase.head]) or self._is_piece(phrase):
+        coloured = self.words.colour([phrase.head]) and not (phrase.determiners and self.is_handled(i))
+        if coloured or self._is_piece(phrase):
             return self._possessive_only(i, phrase)  # "its skin a brilliant red", "slides his queen"
         if phrase.governor == "like" and phrase.governor_tag != "VVB" and {"a", "an"} & {*phrase.determiners}:
             return None  # "falls like a tree"
@@ -109,6 +104,8 @@ class _Reader(Worn):
             return None  # "the portrait is still the centerpiece"
         if pronoun := self.is_naming(i):
             return Mention("feature", i, phrase.sentence, name=phrase.name, pronoun=pronoun)
+        if phrase.name and i > 1 and self.between(self.phrases[i - 2], phrase)[-3:] == ["whose", "name", "is"]:
+            return Mention("feature", i, phrase.sentence, name=phrase.name, owner=self.mentions.get(i - 2))
         kind_of = self._kind_of(i, phrase, skipped)
         if kind_of in ANIMATE and self.says_what_it_is(i):
             seen, nouns = modifiers(phrase, self.words)
@@ -179,8 +176,11 @@ class _Reader(Worn):
             kind_of = self.words.noun_class(phrase.compound)
             if phrase.compound in self.characters and kind_of not in ANIMATE:
                 return "being"
-            if kind_of == "unsure" and self.lemma_before(phrase) in self.words.group("handling"):
+            if self._is_thing(i, phrase, kind_of):
                 kind_of = "portable"
+            owned = phrase.possessive or phrase.possessor is not None
+            if owned and phrase.compound in self.words.words["nouns"]["body"]:
+                kind_of = "body"  # "Mia's chest", but "a chest"
             follower = self.phrases[i + 1] if i + 1 < len(self.phrases) else None
             if follower is not None and follower.governor == "of" and follower.start == phrase.end + 1:
                 if phrase.head in self.words.group("measures") or kind_of == "group":
@@ -222,6 +222,19 @@ class _Reader(Worn):
         if not acts and phrase.governor_tag == "PRP" and self.words.noun_class(phrase.name) in ("time", "place"):
             return "place"
         return "person"
+
+    def _is_thing(self, i: int, phrase: Phrase, kind_of: str) -> bool:
+        """Tell whether something that is no thing by its class is one here: in this story, or in somebody's hands."""
+        if kind_of in ANIMATE or phrase.plural:
+            return False
+        if phrase.compound in self.things and kind_of != "body":
+            return True
+        if kind_of == "unsure":
+            return self.is_handled(i)
+        part = phrase.head in self.words.group("human_parts") or phrase.head in self.words.covers
+        loose = kind_of == "nature" or (kind_of == "body" and not part)  # "blows a horn", but "lays a hand on …"
+        given = self.lemma_before(phrase) == "give"  # "gives a wave"
+        return loose and not given and bool({"a", "an"} & {*phrase.determiners}) and self.is_handled(i)
 
     def _explains(self, i: int) -> bool:
         """Tell whether a name says who the person before it is: "its driver, Sol,"."""
@@ -281,14 +294,25 @@ class _Reader(Worn):
         if not phrase.determiners and phrase.possessor is None:
             return True
         governor = self.list_governor(i)
+        if governor == "of" and not (mention.kind_of == "vehicle" and self.tokens[phrase.start - 2].lower == "out"):
+            return not (phrase.determiners and self.list_lead(i) == i and self._is_part(i))
         if mention.kind_of == "vehicle":
-            return governor in ("of",)
+            return False
         told = bool(mention.attrs or mention.pronoun or phrase.modifiers)
-        return governor == "of" or (governor in self.words.group("locative") and not told)
+        return governor in self.words.group("locative") and not told
+
+    def _is_part(self, i: int) -> bool:
+        """Tell whether the phrase before "of" is a part of a thing: "the lens of her camera"."""
+        whole = self.phrases[i - 1] if i else None
+        parts = ("portable", "vehicle", "furniture", "place", "body")
+        joined = whole is not None and whole.end + 1 == self.phrases[i].start
+        if whole is None or not joined or not whole.determiners:
+            return False  # "in front of a tent"
+        return bool(whole.head) and self.words.noun_class(whole.compound) in parts
 
     def _possessive_only(self, i: int, phrase: Phrase) -> Mention | None:
         """Keep "her" of "her talent": a pronoun even where the thing is nothing to remember."""
         if phrase.possessive in ("his", "her", "its"):
             dummy = self.is_dummy(i, phrase.possessive)
-            return Mention("pronoun", i, phrase.sentence, pronoun=phrase.possessive, dummy=dummy)
+            return Mention("pronoun", i, phrase.sentence, pronoun=phrase.possessive, dummy=dummy, determines=True)
         return None

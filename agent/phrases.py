@@ -233,7 +233,7 @@ def _is_verb_of(
     if kind == "place" and phrase.governor_tag == "PRP":
         return lacks_verb and behind.tag in ("CJS", "AT0", "DPS")  # "a wizard and a dragon in the chamber watch as …"
     made_to = phrase.governor in CAUSING
-    actor = name or (kind in ANIMATE and made_to and behind.tag.startswith(("AVP", "PRP", "AT0")))
+    actor = name or (kind in (*ANIMATE, *THINGS) and made_to and behind.tag.startswith(("AVP", "PRP", "AT0")))
     return actor and (made_to or phrase.governor == "and") and goes_on
 
 
@@ -248,7 +248,7 @@ def _ends_before(nouns: Sequence[Token], following: Token, phrase: Phrase, verbl
         return True
     if following.tag == "NP0" and last.tag != "NP0":
         kind = lexicon.noun_class(last.lower)
-        there = phrase.governor_tag == "PRP" and phrase.determiners and kind not in ANIMATE
+        there = phrase.governor_tag in ("PRP", "PRF") and phrase.determiners and kind not in ANIMATE
         return last.tag == "NN2" or kind in SCENERY or bool(there)  # "In the hallway Tom waits"
     if last.tag == "NP0":
         return following.lower == "home" or (following.tag == "NN2" and may_be_verb(following.lower))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from memreel.agent.lexicon import Gender
+from memreel.agent.matching import Profile, profile
 from memreel.memory.records import Kind, Presence
 
 
@@ -61,6 +62,12 @@ class Referent:
         if self.plural and self.surface and not self.name:
             return self.surface
         return self.name or (self.descriptions[0] if self.descriptions else self.kind_of)
+
+    @property
+    def profile(self) -> Profile:
+        """What of it decides identity."""
+        forms = [self.name, *self.descriptions] if self.name else [self.entity, *self.descriptions[1:]]
+        return profile(self.kind, [form for form in forms if form], [*self.adjectives, *self.features], self.gender)
 
     @property
     def attrs(self) -> list[str]:

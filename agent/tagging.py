@@ -222,9 +222,7 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str], common:
             mark = "AJ0"
         elif mark == "NN2" and word.lower() in (f"{lemma}er".lower(), f"{lemma}or".lower()):
             mark, lemma = "NN1", word  # "the herder" is no herd
-        elif mark == "NN2" and (
-            _is_verb_between_phrases(i, words, tagged, tokens) or _is_awaited_verb(i, words, tokens)
-        ):
+        elif mark == "NN2" and _is_verb_between_phrases(i, words, tagged, tokens):
             mark = "VVZ"
         elif mark in ("VVZ", "VVB") and i > 1 and _is_described(tagged[i - 2][2], tagged[i - 1]):
             mark, lemma = "NN2", singular(word.lower())
@@ -232,13 +230,13 @@ def _tag_sentence(words: list[str], number: int, names: Collection[str], common:
             mark = "NN1"  # "the surfer": a plural by its guessed ending only
         elif mark == "DPS" and word.lower() == "her" and _ends_phrase(i, words, tagged):
             mark = "PNP"  # "films her on his phone"
-        elif mark in ("AJ0", "AV0", "VVB", "VVI", "VVD") and _stands_for_noun(i, words, tagged):
-            mark, lemma = "NN1", word if mark == "VVD" else lemma
+        elif mark in ("AJ0", "AV0", "VVB", "VVI", "VVD", "VVN") and _stands_for_noun(i, words, tagged):
+            mark, lemma = "NN1", word if mark in ("VVD", "VVN") else lemma
         lemma = str(lemma).lower() if mark != "NP0" else word
         if mark == "NN2" and lemma.endswith("ie") and word.endswith("ies") and len(word) > 5:
             lemma = lemma[:-2] + "y"
         tokens.append(Token(word, mark, lemma, number))
-    return tokens
+    return _with_verb(tokens)
 
 
 def _is_foreign(sign: str) -> bool:
@@ -284,18 +282,65 @@ def _is_verb_between_phrases(
     opened = i - 1
     while opened >= 0 and tagged[opened][2] in ("NN1", "NP0", "NN0", "UNC", "AJ0", "AT0", "DPS", "CRD"):
         opened -= 1
-    return opened < 0 or not tagged[opened][2].startswith("PR")  # "in the palace gardens a girl waits"
+    if opened < 0 or not tagged[opened][2].startswith("PR"):
+        return True  # but "in the palace gardens a girl waits"
+    return opened > 0 and before[opened - 1].is_noun and not any(token.is_finite for token in before)
 
 
-def _is_awaited_verb(i: int, words: list[str], before: Sequence[Token]) -> bool:
-    """Tell whether a "plural" is the verb that a sentence still lacks: "Bart, a terrier, barks.", "The cat leaves."."""
-    if i < 2 or not words[i].endswith("s") or not might_be_verb(words[i].lower()):
+def _with_verb(tokens: list[Token]) -> list[Token]:
+    """Give each clause the verb that it lacks: a "noun" that may be one and agrees with who stands before it.
+
+    "A dog bounds after him", "The boy and the dog race down", "The two climb into …", "Bart, a terrier, barks."
+    """
+    apart = next(
+        (
+            i
+            for i, (mark, after) in enumerate(pairwise(tokens))
+            if mark.text == "," and i > 1 and (after.tag == "CJS" or after.lower in ("and", "but"))
+        ),
+        None,
+    )
+    if apart is not None and any(token.is_finite for token in tokens[apart:]):
+        return _with_verb(tokens[:apart]) + _with_verb(tokens[apart:])
+    if any(token.is_finite for token in tokens):
+        return tokens
+    for i in range(1, len(tokens)):
+        word = tokens[i]
+        if word.tag in ("NN1", "NN2") and word.text.islower() and might_be_verb(word.lower) and _lacks(tokens, i):
+            return [*tokens[:i], Token(word.text, _FINITE[word.tag], word.lemma, word.sentence), *tokens[i + 1 :]]
+    return tokens
+
+
+_FINITE = {"NN1": "VVB", "NN2": "VVZ"}
+_BEHIND_VERBS = ("PR", "AV", "AT0", "DPS", "PN", "DT0", "TO0", "CJ")
+
+
+def _lacks(tokens: Sequence[Token], i: int) -> bool:
+    """Tell whether the words before a "noun" are a subject that agrees with it, and those behind let it be a verb."""
+    behind = tokens[i + 1] if i + 1 < len(tokens) else None
+    if behind is not None and not (behind.tag.startswith(_BEHIND_VERBS) or behind.text in ",.;:!?"):
         return False
-    sentence = [token for token in before if token.sentence == before[-1].sentence]
-    closes = i + 1 == len(words) or words[i + 1] in ".;!"
-    described = i > 2 and words[i - 1] == "," and sentence[0].tag == "NP0"
-    short = len(sentence) == 2 and sentence[0].tag in ("AT0", "DPS") and sentence[1].tag == "NN1"
-    return closes and (described or short) and not any(token.is_finite for token in sentence)
+    if tokens[i - 1].text == ",":  # "Mia, in a red dress, steps …": the subject begins the sentence
+        head = next((k for k in range(i) if not tokens[k + 1].is_noun and tokens[k].is_noun), None)
+        several = any(token.lower == "and" for token in tokens[: i - 1])
+        apposed = head is not None and head + 1 < i - 1 and tokens[head + 1].text == "," and not several
+        return apposed and tokens[i].tag == "NN2" and all(t.tag in _IN_PHRASES for t in tokens[: (head or 0) + 1])
+    if tokens[i - 1].tag == "CRD":
+        return i > 1 and tokens[i - 2].lower == "the" and tokens[i].tag == "NN1"
+    if not tokens[i - 1].is_noun:
+        return False
+    opened = i - 1
+    while opened >= 0 and tokens[opened].tag in _IN_PHRASES:
+        opened -= 1
+    if opened >= 0 and tokens[opened].tag.startswith("PR"):  # "in the palace gardens", but "a man in a suit parks"
+        return opened > 0 and tokens[opened - 1].is_noun and tokens[i].tag == "NN2"
+    several = opened >= 0 and tokens[opened].lower == "and"
+    if tokens[i - 1].tag == "NP0":
+        return tokens[i].tag == ("NN1" if several else "NN2")
+    return tokens[i].tag == ("NN1" if several or tokens[i - 1].tag == "NN2" else "NN2") and opened < i - 2
+
+
+_IN_PHRASES = ("NN1", "NN2", "NN0", "NP0", "UNC", "AJ0", "AT0", "DPS", "CRD", "ORD")
 
 
 def _stands_for_noun(i: int, words: list[str], tagged: list[tuple[str, str, str]]) -> bool:
@@ -309,7 +354,7 @@ def _stands_for_noun(i: int, words: list[str], tagged: list[tuple[str, str, str]
         return False
     if lexicon().is_listed(words[i].lower()) and not tagged[i + 1][2].startswith(("NN", "AJ", "UNC")):
         return True
-    if tagged[i][2] == "VVD":
+    if tagged[i][2] in ("VVD", "VVN"):
         return False
     after = tagged[i + 1][2]
     if words[i + 1] == "," or after == "CJC":

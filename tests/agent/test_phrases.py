@@ -19,6 +19,13 @@ def entities(text: str) -> list[str]:
     ("text", "told"),
     [
         ("Igor trips, and the jar shatters.", ["Igor", "jar"]),
+        ("The boy and the dog race down the hill.", ["boy", "dog"]),
+        ("A man in a brown suit parks a car.", ["man", "car"]),
+        ("Ines finds an old deed.", ["Ines", "deed"]),
+        ("Ines gives a wave.", ["Ines"]),
+        ("A man in black, Vikram, slides down a rope.", ["Vikram", "rope"]),
+        ("The baker, whose name is Mirela, waits.", ["Mirela"]),
+        ("'Petro Koval,' says the soldier.", ["Petro Koval"]),
         ("Ann and Tomas exchange a look as the old man begins to play.", ["Ann", "Tomas", "man"]),
         ("The general glares at Mia.", ["general", "Mia"]),
         ("A white whale surfaces and looks at the woman.", ["whale", "woman"]),
