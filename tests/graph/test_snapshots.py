@@ -22,8 +22,8 @@ from memreel.graph.latents import log_of, read_latents
 from memreel.graph.render import generate
 from memreel.graph.snapshots import STATE, Snapshots, files_of, snapshots_of
 from memreel.model import load
+from memreel.model.passes import Passes
 from memreel.model.protocol import BEGINNING, Log, Snapshot
-from memreel.model.wan.passes import Passes
 from memreel.model.wan.stream import WanStream
 from memreel.output.run_folder import RunFolder
 from memreel.script import Script

@@ -14,9 +14,9 @@ from small_wan import settings
 
 from memreel.errors import ModelError
 from memreel.model import load
+from memreel.model.passes import Passes
 from memreel.model.protocol import Chunk, EvictedChunk, LoggedChunk, MemoryFrame, Snapshot, SnapshotStream, place_of
 from memreel.model.wan.model import WanModel
-from memreel.model.wan.passes import Passes
 from memreel.output.durable import read_tensors, write_tensors
 
 MIA = "mia, a young woman with red hair, walks in the park"
