@@ -99,13 +99,27 @@ def join(found: torch.Tensor, sums: torch.Tensor, out: torch.Tensor) -> None:
 
 def attend_hopper(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Attend as `memreel.model.transformer.attend` does, in 16 bits."""
-    return _rows(q, k, v, q.dtype, [(None, None, None)] * len(q))
+    from flashinfer.prefill import get_single_prefill_module
+
+    width = q.shape[-1]
+    # What follows the types and widths: no positions, no sliding window, no soft cap, sums in float32.
+    kernel = get_single_prefill_module("fa3", q.dtype, k.dtype, q.dtype, width, width, 0, False, False, False).run
+
+    def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, sums: torch.Tensor | None) -> None:
+        codes = (NO_MASK, TOKENS_FIRST, -1)
+        rest = (None, None, 0.0, width**-0.5, None, None, None, 1.0, 1e4)
+        kernel(q, k, v, _ones(1, q.device), out, sums, *codes, *rest)
+
+    out = torch.empty_like(q, memory_format=torch.contiguous_format)
+    for row in range(len(q)):
+        in_shares(run, q[row], k[row], v[row], out[row], _multiprocessors(q.device))
+    return out.flatten(2)
 
 
 def attend_hopper8(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
-    """Attend on numbers in e4m3.
+    """Attend on numbers in e4m3, without shares.
 
     Args:
         q: queries ``[batch, tokens, heads, head_dim]``.
@@ -114,38 +128,14 @@ def attend_hopper8(
         scale: what each head's values were divided by, float32 ``[batch, heads]``.
         dtype: of what is returned.
     """
+    from flashinfer import single_prefill_with_kv_cache
+
     one = _ones(q.shape[2], q.device)
-    return _rows(q, k, v, dtype, [(one, one, each) for each in scale])
-
-
-def _rows(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    dtype: torch.dtype,
-    scales: list[tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]],
-) -> torch.Tensor:
-    from flashinfer.prefill import get_single_prefill_module
-
-    width = q.shape[-1]
-    # What follows the types and widths: no positions, no sliding window, no soft cap, sums in float32.
-    kernel = get_single_prefill_module("fa3", q.dtype, k.dtype, dtype, width, width, 0, False, False, False).run
-    out = torch.empty(q.shape, dtype=dtype, device=q.device)
-    for row, given in enumerate(scales):
-
-        def run(
-            q: torch.Tensor,
-            k: torch.Tensor,
-            v: torch.Tensor,
-            out: torch.Tensor,
-            sums: torch.Tensor | None,
-            given: tuple[torch.Tensor | None, ...] = given,
-        ) -> None:
-            codes = (NO_MASK, TOKENS_FIRST, -1)
-            kernel(q, k, v, _ones(1, q.device), out, sums, *codes, None, None, 0.0, width**-0.5, *given, 1.0, 1e4)
-
-        in_shares(run, q[row], k[row], v[row], out[row], _multiprocessors(q.device))
-    return out.flatten(2)
+    how = {"causal": False, "backend": "fa3", "scale_q": one, "scale_k": one, "o_dtype": dtype}
+    rows = [
+        single_prefill_with_kv_cache(*each, scale_v=values, **how) for *each, values in zip(q, k, v, scale, strict=True)
+    ]
+    return torch.stack(rows).flatten(2)
 
 
 @lru_cache(maxsize=8)
