@@ -23,7 +23,13 @@ PROMPTS = [
     "Mia, a woman with red hair and a blue sweater, walks into the library with a red notebook.",
     "Mia picks up the notebook and walks out.",
 ]
-SETTINGS = ["chunks_per_prompt=3", "memory.frames_per_entity=1", "memory.slots=2", "model.device=cpu"]
+SETTINGS = [
+    "chunks_per_prompt=3",
+    "memory.frames_per_entity=1",
+    "memory.slots=1",
+    "memory.scenery_frames=0",
+    "model.device=cpu",
+]
 CHUNKS = 6
 
 
