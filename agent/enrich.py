@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from memreel.agent.lexicon import Lexicon, lexicon
 from memreel.agent.matching import is_identity, place_of
-from memreel.memory.cast import in_picture
+from memreel.memory.cast import in_picture, leaves
 from memreel.memory.records import CastMember, Entity
 
 ENDS_OF_SENTENCES = (".", "!", "?", "。", "！", "？", "…", '"', "”")
@@ -30,7 +30,7 @@ def enrich(prompt: str, entities: Sequence[Entity], cast: Mapping[str, CastMembe
     """
     text = prompt.rstrip()
     shown = in_picture(entities)
-    for entity in sorted(shown, key=lambda entity: entity.get("presence") == "leaves"):
+    for entity in sorted(shown, key=leaves):
         member = cast.get(str(entity["global_id"]))
         looks = missing_looks(entity, member) if member is not None else []
         if member is not None and looks:

@@ -100,7 +100,7 @@ class Bank:
     ) -> tuple[BankState, str | None]:
         """Take in a chunk that left the local window, and return the new state and the id of the frame kept, if any.
 
-        Its best frame is scored for those to be seen in the prompt that generated it (``born_prompt_id``), competes for
+        Its best frame is scored for those whom the prompt that generated it portrays (``born_prompt_id``), competes for
         the memory of the current one (``prompt_id``), and is kept if it won a slot or if the archive wants it; what the
         archive does not want any more is let go. The new frame's files are written before others are deleted, and
         admitting the same chunk to the same state again does the same.
@@ -113,7 +113,7 @@ class Bank:
         born = _prompt(bank, born_prompt_id)
         _prompt(bank, prompt_id)
         self._check_memory(bank)
-        who, words = cast.in_picture(born["entities"]), self._config.words
+        who, words = cast.portrayed(bank, born_prompt_id), self._config.words
         phrases = {e["global_id"]: phrase(bank["cast"][str(e["global_id"])], words) for e in who}
         best = best_frame(self._scoring, evicted, phrases, born["text"], self._config)
         name = frame_id(born_prompt_id, born_chunk_id, best.frame)

@@ -52,6 +52,27 @@ def in_picture(entities: Sequence[Entity]) -> list[Entity]:
     return [entity for entity in entities if entity.get("presence") != "mentioned"]
 
 
+def portrayed(bank: BankState, prompt_id: int) -> list[Entity]:
+    """Return whom a prompt's frames may be kept as: those to be seen but for who walks out of it as they came.
+
+    Most of such a prompt is made after they have gone, and what was kept under earlier prompts shows them better. Who
+    leaves under the first prompt that speaks of them, or is described while leaving, has no better frames.
+    """
+    shown = in_picture(bank["prompts"][str(prompt_id)]["entities"])
+    return [
+        entity
+        for entity in shown
+        if not leaves(entity)
+        or entity["attrs"]
+        or all(one["prompt_id"] >= prompt_id for one in bank["cast"][str(entity["global_id"])]["instances"])
+    ]
+
+
+def leaves(entity: Entity) -> bool:
+    """Tell whether a prompt ends without an entity that it shows."""
+    return entity.get("presence") == "leaves"
+
+
 def reassign(bank: BankState, prompt_id: int, global_id: int, really: int | None) -> BankState:
     """Return ``bank`` with one of a prompt's entities under another ID: ``really``, or the next free one.
 

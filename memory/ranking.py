@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from memreel.configs.schema import MemoryConfig
-from memreel.memory.cast import in_picture
+from memreel.memory.cast import in_picture, leaves
 from memreel.memory.records import BankState, Frame
 
 SINK_INDEX = 0
@@ -43,8 +43,19 @@ class Taste:
 
 
 def wanted_ids(bank: BankState, prompt_id: int) -> list[int]:
-    """Return the global IDs that a prompt wants memory frames of: its entities' but for those only mentioned."""
-    return [entity["global_id"] for entity in in_picture(bank["prompts"][str(prompt_id)]["entities"])]
+    """Return the global IDs that a prompt wants memory frames of: its entities' but for those only mentioned.
+
+    Who is on the way out is still in the window, so slots go to those who stay or come, if there are any.
+    """
+    shown = in_picture(bank["prompts"][str(prompt_id)]["entities"])
+    return [entity["global_id"] for entity in [one for one in shown if not leaves(one)] or shown]
+
+
+def coming_ids(bank: BankState, prompt_id: int) -> set[int]:
+    """Return those of the wanted whom the prompt before did not end with: the window does not show them."""
+    before = bank["prompts"].get(str(prompt_id - 1), {"entities": []})["entities"]
+    there = {entity["global_id"] for entity in in_picture(before) if not leaves(entity)}
+    return set(wanted_ids(bank, prompt_id)) - there
 
 
 def belongs(bank: BankState, frame: Frame, prompt_id: int) -> bool:

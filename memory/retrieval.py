@@ -13,7 +13,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from memreel.memory.ranking import SINK_INDEX, Taste, belongs, compete, relevance, showing, wanted_ids, worth
+from memreel.memory.ranking import (
+    SINK_INDEX,
+    Taste,
+    belongs,
+    coming_ids,
+    compete,
+    relevance,
+    showing,
+    wanted_ids,
+    worth,
+)
 from memreel.memory.records import BankState, Frame
 
 
@@ -47,16 +57,16 @@ def by_identity(request: Request) -> list[str]:
     """Frames of the prompt's global IDs, everyone before anyone twice.
 
     While there are slots for all entities, each gets the frame that is worth most for it alone: one that seems to show
-    two may show only one of two look-alikes. In a crowd, with fewer slots than entities, the frame that covers most of
-    those still open comes first. If no frame shows any of them, the most similar earlier prompt stands in, without
-    frames that show somebody whom this one only mentions.
+    two may show only one of two look-alikes. Slots to spare go first to those whom the window does not show. In a
+    crowd, with fewer slots than entities, the frame that covers most of those still open comes first. If no frame shows
+    any of them, the most similar earlier prompt stands in, without frames that show somebody who is not wanted.
     """
     bank, taste = request.bank, request.taste
-    ids = set(wanted_ids(bank, request.prompt_id))
+    ids, coming = set(wanted_ids(bank, request.prompt_id)), coming_ids(bank, request.prompt_id)
     shown = {frame["frame_id"]: frame for number in ids for frame in showing(bank, number, taste)}
     if not shown:
-        away = {entity["global_id"] for entity in bank["prompts"][str(request.prompt_id)]["entities"]} - ids
-        near = {key: one for key, one in bank["frames"].items() if away.isdisjoint(one["associated_entities"])}
+        others = {entity["global_id"] for entity in bank["prompts"][str(request.prompt_id)]["entities"]} - ids
+        near = {key: one for key, one in bank["frames"].items() if others.isdisjoint(one["associated_entities"])}
         return by_similar_prompt(replace(request, bank={**bank, "frames": near}))
     pool = list(shown.values())
     chosen: list[str] = []
@@ -69,11 +79,11 @@ def by_identity(request: Request) -> list[str]:
             still_open = still_open.difference(best["associated_entities"])
         else:
             pairs = [
-                (worth(bank, frame, one, taste), frame["index"], i, one)
+                (one in coming, worth(bank, frame, one, taste), frame["index"], i, one)
                 for i, frame in enumerate(pool)
                 for one in still_open
             ]
-            _, _, place, served = max(pairs)
+            *_, place, served = max(pairs)
             best = pool[place]
             still_open.remove(served)
         pool.remove(best)

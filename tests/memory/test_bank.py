@@ -102,6 +102,20 @@ def test_who_is_only_mentioned_is_in_the_cast_and_in_no_frame(film: MakeFilm) ->
     assert [entity.get("presence") for entity in shoot.state["prompts"]["1"]["entities"]] == ["mentioned", None]
 
 
+def test_no_frame_of_a_prompt_is_kept_as_who_walks_out_of_it(film: MakeFilm) -> None:
+    shoot, bare = film(), {"attrs": [], "presence": "leaves"}
+    shoot.begin("Mia sits.", shoot.MIA)
+    shoot.begin("Mia leaves. Tom sits.", {**shoot.MIA, **bare}, shoot.TOM)
+    kept = shoot.evict(10, 1, Mia=0.9, Tom=0.8)
+    assert shoot.state["frames"][kept]["associated_entities"] == [2], "what seems to be her may be what she left behind"
+    shoot.begin("Tom leaves in a red coat.", {**shoot.TOM, "attrs": ["red coat"], "presence": "leaves"})
+    kept = shoot.evict(20, 1, Tom=0.9)
+    assert shoot.state["frames"][kept]["associated_entities"] == [2], "he was never seen in it before"
+    shoot.begin("Ava walks past.", {**shoot.AVA, **bare})
+    kept = shoot.evict(30, 1, Ava=0.9)
+    assert shoot.state["frames"][kept]["associated_entities"] == [3], "there is no other picture of her"
+
+
 def test_objects_have_frames_of_their_own(film: MakeFilm) -> None:
     shoot = film()
     notebook = {"entity": "notebook", "kind": "object", "attrs": ["red"], "global_id": 9}

@@ -83,6 +83,32 @@ def test_who_is_only_mentioned_claims_no_slot(film: MakeFilm) -> None:
     assert shoot.begin("Mia is back.", {**shoot.MIA, "presence": "enters"})[0] == "p2_c1_f0"
 
 
+def test_who_leaves_claims_no_slot_from_those_who_stay_or_come(film: MakeFilm) -> None:
+    shoot = film()
+    shoot.begin("Mia and Tom talk.", shoot.MIA, shoot.TOM)
+    for chunk_id in (1, 2, 3):
+        shoot.evict(chunk_id + 4, chunk_id, Mia=0.9)
+        shoot.evict(chunk_id + 8, chunk_id + 4, Tom=0.5)
+    gone = {**shoot.MIA, "presence": "leaves"}
+    memory = shoot.begin("Mia leaves. Tom stays.", gone, shoot.TOM)
+    assert memory == ["p1_c7_f0", "p1_c6_f0", "p1_c5_f0"]
+    shoot.evict(20, 4, born_prompt_id=1, Mia=0.95)
+    assert shoot.state["memory"] == memory, "nor does a frame of hers win one"
+    assert shoot.begin("Mia comes for her hat and goes.", gone)[0] == "p1_c4_f0", "with nobody else she has them all"
+
+
+def test_slots_to_spare_go_to_whom_the_window_does_not_show(film: MakeFilm) -> None:
+    shoot = film()
+    shoot.begin("Mia and Tom talk.", shoot.MIA, shoot.TOM)
+    for chunk_id in (1, 2, 3):
+        shoot.evict(chunk_id + 4, chunk_id, Mia=0.9)
+        shoot.evict(chunk_id + 8, chunk_id + 4, Tom=0.5)
+    shoot.begin("Mia reads.", shoot.MIA)
+    assert shoot.begin("Mia reads on. Tom is back.", shoot.MIA, shoot.TOM) == ["p1_c7_f0", "p1_c3_f0", "p1_c6_f0"]
+    shoot.begin("Mia leaves.", {**shoot.MIA, "presence": "leaves"}, shoot.TOM)
+    assert shoot.begin("Tom waits. Mia is back.", shoot.MIA, shoot.TOM) == ["p1_c3_f0", "p1_c7_f0", "p1_c2_f0"]
+
+
 def test_with_everybody_away_the_similar_prompt_lends_no_frame_of_theirs(film: MakeFilm) -> None:
     shoot = film()
     shoot.begin("Mia reads a letter at the window.", shoot.MIA)
