@@ -70,10 +70,10 @@ class WanConfig(Section):
         description="eager starts at once; compile fuses the blocks' parts at the first chunks, once a process; graphs "
         "also records passes as CUDA graphs, which frees the host.",
     )
-    attention: Literal["auto", "flash3", "flashinfer", "cudnn", "flash", "efficient", "math", "fp8"] = Field(
+    attention: Literal["auto", "flash3", "cudnn", "flash", "efficient", "math", "fp8"] = Field(
         "auto",
-        description="Attention kernel; auto: the fastest exact one of those that run here, by a short probe; "
-        "flashinfer, which has to be compiled, is probed where speed is not eager. fp8: e4m3, by FlashInfer on Hopper.",
+        description="Attention kernel; auto: the fastest exact one of those that run here, by a short probe. "
+        "flash3 and fp8 (numbers in e4m3) need a Hopper and FlashAttention 3 (pip install 'memreel[hopper]').",
     )
     snapshot_every: int = Field(
         240,

@@ -30,30 +30,20 @@ def _sdpa(backend: SDPBackend) -> Kernel:
     return kernel
 
 
-def _flash3(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Use FlashAttention 3 (the package flash_attn_3), if it is installed."""
-    from flash_attn_interface import flash_attn_func
-
-    found = flash_attn_func(q, k, v)
-    out: torch.Tensor = found[0] if isinstance(found, tuple) else found
-    return out.flatten(2)
-
-
 KERNELS: dict[str, Kernel] = {
-    "flash3": _flash3,
-    "flashinfer": attend_hopper,
+    "flash3": attend_hopper,
     "cudnn": _sdpa(SDPBackend.CUDNN_ATTENTION),
     "flash": _sdpa(SDPBackend.FLASH_ATTENTION),
     "efficient": _sdpa(SDPBackend.EFFICIENT_ATTENTION),
     "math": _sdpa(SDPBackend.MATH),
 }
 """Kernels by the name that ``model.wan.attention`` takes."""
-SLOW_TO_START = ("flashinfer",)
-"""Kernels that take a minute or more to be compiled, once a machine: ``auto`` tries them only where that is wanted."""
 ROUNDED: dict[str, Kernel] = {"fp8": attend8}
 """Kernels that are not exact, by name."""
-NEAR = 0.1
-"""Relative error that a rounded kernel may have on random numbers."""
+NEEDS_PACKAGE = ("flash3", *ROUNDED)
+"""Kernels that a GPU may lack only because a package is not installed."""
+NEAR, EXACT = 0.1, 0.01
+"""Relative error that a rounded kernel, and any other one, may have on random numbers."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +61,6 @@ def choose(
     keys: int,
     device: str,
     dtype: torch.dtype,
-    *,
-    patient: bool = False,
 ) -> Choice:
     """Return the named kernel, or for ``auto`` the fastest.
 
@@ -82,7 +70,6 @@ def choose(
         keys: tokens attended.
         device: where it runs.
         dtype: of queries, keys and values.
-        patient: let ``auto`` try what has to be compiled first.
 
     Raises:
         UserError: the named kernel does not run here, or what it computes is too far off; the message has those that
@@ -93,28 +80,27 @@ def choose(
     k = torch.randn(queries[0], keys, *queries[2:], device=device, dtype=dtype, generator=draw)
     took: dict[str, float] = {}
     for each, kernel in (ROUNDED if name in ROUNDED else KERNELS).items():
-        if name == "auto" and ((took and each == "math") or (each in SLOW_TO_START and not patient)):
+        if name == "auto" and took and each == "math":
             continue  # "math" writes the whole table of scores, gigabytes at full size
         if name in ("auto", each) and (found := milliseconds(kernel, q, k, device)) is not None:
             took[each] = round(found, 4)
     if not took:
-        quick = [each for each in KERNELS if each not in SLOW_TO_START]
-        others = [each for each in quick if milliseconds(KERNELS[each], q, k, device) is not None]
-        needs = " without FlashInfer (pip install 'memreel[hopper]')" if name in (*ROUNDED, *SLOW_TO_START) else ""
+        others = [each for each in KERNELS if milliseconds(KERNELS[each], q, k, device) is not None]
+        needs = " without FlashAttention 3 (pip install 'memreel[hopper]')" if name in NEEDS_PACKAGE else ""
         raise UserError(
             f"model.wan.attention: '{name}' does not run on {device} in {dtype}{needs}; try {', '.join(others)}"
         )
     best = min(took, key=lambda each: took[each])
-    if best in ROUNDED:
-        _require_near(best, ROUNDED[best], q, k)
-    return Choice(best, {**KERNELS, **ROUNDED}[best], took)
+    kernel = {**KERNELS, **ROUNDED}[best]
+    _require_near(best, kernel, q, k)
+    return Choice(best, kernel, took)
 
 
 def _require_near(name: str, kernel: Kernel, q: torch.Tensor, k: torch.Tensor) -> None:
     exact = attend(q, k, k).float()
     error = float((kernel(q, k, k).float() - exact).norm() / exact.norm())
-    if not error < NEAR:
-        raise UserError(f"model.wan.attention: '{name}' is off by {error:.0%} on this device; use auto")
+    if not error < (NEAR if name in ROUNDED else EXACT):
+        raise UserError(f"model.wan.attention: '{name}' is off by {error:.0%} on this device; name another kernel")
 
 
 def milliseconds(kernel: Kernel, q: torch.Tensor, k: torch.Tensor, device: str) -> float | None:

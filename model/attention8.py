@@ -2,7 +2,7 @@
 
 Queries and keys are normalised, so they are rounded as they are; a head's values are divided by a scale, which a
 context's workspace derives from its oldest frames. e4m3 is a floating-point format: what a scale must see to is that
-nothing overflows and hardly anything underflows. On a GPU the kernel is FlashInfer's for Hopper, if that is installed;
+nothing overflows and hardly anything underflows. On a Hopper the kernel is FlashAttention 3, if that is installed;
 elsewhere the same rounded numbers are multiplied in float32, slowly, which is what tests compare with.
 """
 
@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from memreel.model.hopper import attend_hopper8
+from memreel.model.hopper import attend_hopper
 
 E4M3 = torch.float8_e4m3fn
 LARGEST = 448.0
@@ -67,15 +67,13 @@ def attend8(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tens
     if scale is None:
         scale = value_scale(v)
         k, v = rounded(k), rounded(v, scale)
-    return (attend_hopper8 if q.is_cuda else _in_float32)(rounded(q), k, v, scale, q.dtype)
+    return (attend_hopper if q.is_cuda else _in_float32)(rounded(q), k, v, scale).to(q.dtype)
 
 
-def _in_float32(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype
-) -> torch.Tensor:
+def _in_float32(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     queries, keys, values = (x.float().transpose(1, 2) for x in (q, k, v))
     scores = queries @ keys.transpose(-1, -2) / math.sqrt(q.shape[-1])
     weights = (scores - scores.amax(-1, keepdim=True)).exp()
     seen = (weights * LARGEST).to(E4M3).float() / LARGEST
     found: torch.Tensor = (seen @ values) * scale[..., None, None] / weights.sum(-1, keepdim=True)
-    return found.to(dtype).transpose(1, 2).flatten(2)
+    return found.transpose(1, 2).flatten(2)

@@ -19,16 +19,28 @@ TOKENS = 4
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
-def _round_gelu(x, out, scales, columns, row, WIDE: tl.constexpr, LARGEST: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Round GELU (tanh form) of a row to e4m3, and write down the row's scale."""
-    place = tl.program_id(0).to(tl.int64)
-    column = tl.arange(0, WIDE)
-    given = tl.load(x + place * row + column, mask=column < columns, other=0.0).to(tl.float32)
+def _gelu(x, place, mask):  # type: ignore[no-untyped-def]
+    """Load part of a row and return its GELU, rounded as the row is."""
+    given = tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
     inner = 0.7978845608028654 * (given + 0.044715 * given * given * given)
     value = given * tl.sigmoid(2.0 * inner)  # x (1 + tanh u) / 2
-    value = value.to(x.dtype.element_ty).to(tl.float32)
-    scale = tl.maximum(tl.max(tl.abs(value), 0), 1e-12) / LARGEST
-    tl.store(out + place * columns + column, (value / scale).to(tl.float8e4nv), mask=column < columns)
+    return value.to(x.dtype.element_ty).to(tl.float32)
+
+
+@triton.jit  # type: ignore[untyped-decorator, unused-ignore]
+def _round_gelu(x, out, scales, columns, row, WIDE: tl.constexpr, REST: tl.constexpr, LARGEST: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Round GELU (tanh form) of a row to e4m3, and write down the row's scale.
+
+    A row is as wide as two powers of 2 together, or a little less, so that few of a program's lanes are idle.
+    """
+    place = tl.program_id(0).to(tl.int64)
+    first, last = tl.arange(0, WIDE), WIDE + tl.arange(0, REST)
+    there = last < columns
+    wide = _gelu(x, place * row + first, first < columns)
+    rest = _gelu(x, place * row + last, there)
+    scale = tl.maximum(tl.maximum(tl.max(tl.abs(wide), 0), tl.max(tl.abs(rest), 0)), 1e-12) / LARGEST
+    tl.store(out + place * columns + first, (wide / scale).to(tl.float8e4nv), mask=first < columns)
+    tl.store(out + place * columns + last, (rest / scale).to(tl.float8e4nv), mask=there)
     tl.store(scales + place, scale)
 
 
@@ -38,9 +50,10 @@ def round_gelu(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     rows, columns = x.shape
     out = torch.empty(rows, columns, dtype=torch.float8_e4m3fn, device=x.device)
     scales = torch.empty(rows, 1, dtype=torch.float32, device=x.device)
-    wide = 1 << (columns - 1).bit_length()
+    wide = 1 << (columns.bit_length() - 1)
+    rest = 1 << max(0, columns - wide - 1).bit_length()
     torch.library.wrap_triton(_round_gelu)[(rows,)](
-        x, out, scales, columns, x.stride(0), WIDE=wide, LARGEST=LARGEST, num_warps=8
+        x, out, scales, columns, x.stride(0), WIDE=wide, REST=rest, LARGEST=LARGEST, num_warps=8
     )
     return out, scales
 
@@ -97,20 +110,22 @@ def carry(given: torch.Tensor, out: torch.Tensor, scale: torch.Tensor | None = N
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
-def _join(found, sums, out, places, parts, WIDTH: tl.constexpr, PARTS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Put together one query's parts."""
-    place, part, column = tl.program_id(0).to(tl.int64), tl.arange(0, PARTS), tl.arange(0, WIDTH)
+def _join(found, sums, part_row, token_row, head_sums, part_sums, parts, WIDTH: tl.constexpr, PARTS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Put together one query's parts, in the place of the first."""
+    token, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    part, column = tl.arange(0, PARTS), tl.arange(0, WIDTH)
     there = part < parts
-    log = tl.load(sums + part * places + place, mask=there, other=-float("inf"))
-    weight = tl.exp2(log - tl.max(log, 0))
+    log = tl.load(sums + head * head_sums + part * part_sums + token, mask=there, other=-float("inf"))
+    weight = tl.exp(log - tl.max(log, 0))
     weight = weight / tl.sum(weight, 0)
-    at = (part[:, None] * places + place) * WIDTH + column[None, :]
-    value = tl.load(found + at, mask=there[:, None], other=0.0).to(tl.float32)
-    tl.store(out + place * WIDTH + column, tl.sum(value * weight[:, None], 0).to(out.dtype.element_ty))
+    first = found + token * token_row + head * WIDTH
+    value = tl.load(first + part[:, None] * part_row + column[None, :], mask=there[:, None], other=0.0).to(tl.float32)
+    tl.store(first + column, tl.sum(value * weight[:, None], 0).to(found.dtype.element_ty))
 
 
-def join(found: torch.Tensor, sums: torch.Tensor, out: torch.Tensor) -> None:
-    """See `memreel.model.hopper.join`; all are contiguous."""
+def join(found: torch.Tensor, sums: torch.Tensor) -> None:
+    """See `memreel.model.hopper.join`; heads lie beside each other, and tokens' sums."""
     parts, tokens, heads, width = found.shape
     wide = 1 << (parts - 1).bit_length()
-    _join[(tokens * heads,)](found, sums, out, tokens * heads, parts, WIDTH=width, PARTS=wide, num_warps=1)
+    rows = (found.stride(0), found.stride(1), sums.stride(0), sums.stride(1))
+    _join[(tokens, heads)](found, sums, *rows, parts, WIDTH=width, PARTS=wide, num_warps=1)

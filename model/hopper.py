@@ -1,31 +1,29 @@
-"""FlashInfer's attention for Hopper, in shares that keep all of a GPU's multiprocessors at work to the end.
+"""FlashAttention 3 for Hopper, in shares that keep all of a GPU's multiprocessors at work to the end.
 
-A program of its kernels takes a tile of 128 queries of one head through all keys, and as many run at once as there are
+A program of its kernel takes a tile of 128 queries of one head through all keys, and as many run at once as there are
 multiprocessors: 444 tiles on 132 of them are three full waves and a fourth that leaves most of them idle. So only the
-queries that fill whole waves are attended in one go. The others' keys are divided into parts that run beside the last
-wave, each with the logarithm of its sum of weights, by which what the parts found is put together again (as in
-flash-decoding). FlashInfer (the package flashinfer-python) compiles its kernels at their first use.
+queries that fill whole waves attend to all keys. The others do so to parts of the keys, as sequences of their own that
+are begun after the long ones in the same launch; what they find is put together by the logarithms of their sums of
+weights (as in flash-decoding). The kernel is that of the package fa3-fwd, or of the whole FlashAttention 3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
 
-from memreel.model.clock import SIDES, beside, mark, together
-
 TILE = 128
 """Queries that a program of the kernel takes."""
+MOST_PARTS = 8
 PART_COST = 0.01
 """What a part of the keys costs beyond its share, in waves."""
-NO_MASK, TOKENS_FIRST = 0, 0
-"""FlashInfer's codes for attention to all keys, and for keys ``[tokens, heads, head_dim]``."""
-
-Run = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None], None]
-"""Attends with queries to keys and values, writes what is found and, if room is given, the weights' log2 sums."""
+PACKAGES = ("flash_attn_interface", "fa3_fwd_interface")
+"""Modules that have the kernel, the first that is installed."""
 
 
 class Shares(NamedTuple):
@@ -33,6 +31,26 @@ class Shares(NamedTuple):
 
     whole: int
     parts: int
+
+
+class Sequences(NamedTuple):
+    """Where each sequence of queries begins (and the last ends), where its keys begin, and how many there are.
+
+    All are int32 on the kernel's device. Sequences of keys overlap: the first one's are all of them.
+    """
+
+    queries: torch.Tensor
+    keys: torch.Tensor
+    used: torch.Tensor
+    longest: int
+    """Queries of the longest one."""
+
+
+Run = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Sequences | None], tuple[torch.Tensor, torch.Tensor]]
+"""Attends with queries to keys and values (``[tokens, heads, head_dim]``), as sequences or as a whole.
+
+Returns what is found, and the natural logarithms of the weights' sums, ``[heads, queries]``.
+"""
 
 
 @lru_cache(maxsize=64)
@@ -45,104 +63,112 @@ def shares(queries: int, heads: int, multiprocessors: int) -> Shares:
     def waves(parts: int) -> float:
         return -(-rest * parts // multiprocessors) / parts + PART_COST * parts
 
-    parts = min(range(1, SIDES + 1), key=waves)
+    parts = min(range(1, MOST_PARTS + 1), key=waves)
     return Shares(full * TILE, parts) if parts > 1 else Shares(queries, 1)
 
 
-def in_shares(
-    run: Run, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, multiprocessors: int
-) -> None:
-    """Attend with a row of queries ``[tokens, heads, head_dim]`` to keys and values, and write it to ``out``.
+@cache  # recorded passes read them again and again
+def sequences(queries: int, keys: int, share: Shares, device: torch.device) -> Sequences:
+    """Return the sequences of a share: that of the whole, then one for each part of the keys."""
+    rest, size = queries - share.whole, -(-keys // share.parts)
+    first = [share.whole] if share.whole else []
+    parts = range(0, size * share.parts, size)
+
+    def on_device(numbers: list[int]) -> torch.Tensor:
+        return torch.tensor(numbers, dtype=torch.int32, device=device)
+
+    return Sequences(
+        on_device([*([0] if first else []), *(share.whole + rest * i for i in range(share.parts + 1))]),
+        on_device([*([0] if first else []), *(min(at, keys) for at in parts), keys]),
+        on_device([*([keys] if first else []), *(max(0, min(size, keys - at)) for at in parts)]),
+        max(share.whole, rest),
+    )
+
+
+def in_shares(run: Run, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, multiprocessors: int) -> torch.Tensor:
+    """Attend with queries ``[tokens, heads, head_dim]`` to keys and values.
 
     Args:
         run: the kernel.
         q: queries.
         k: keys.
         v: values.
-        out: room like that of the queries.
         multiprocessors: what the device has.
     """
-    whole, parts = shares(*q.shape[:2], multiprocessors)
-    if parts == 1:
-        run(q, k, v, out, None)
-        return
-    rest, size = q[whole:], -(-len(k) // parts)
-    found = out.new_empty((parts, *out[whole:].shape))
-    sums = torch.empty(found.shape[:-1], dtype=torch.float32, device=out.device)
-    begun = mark(q.device)
-    if whole:
-        run(q[:whole], k, v, out[:whole], None)
-    for part in range(parts):
-        keys = slice(part * size, (part + 1) * size)
-        with beside(q.device, part, begun):
-            run(rest, k[keys], v[keys], found[part], sums[part])
-    together(q.device, parts)
-    join(found, sums, out[whole:])
+    share = shares(*q.shape[:2], multiprocessors)
+    if share.parts == 1:
+        return run(q, k, v, None)[0]
+    again = [q[share.whole :]] * (share.parts - 1)
+    out, sums = run(torch.cat([q, *again]), k, v, sequences(len(q), len(k), share, q.device))
+    join(
+        out[share.whole :].unflatten(0, (share.parts, -1)),
+        sums[:, share.whole :].unflatten(1, (share.parts, -1)),
+    )
+    return out[: len(q)]
 
 
-def join(found: torch.Tensor, sums: torch.Tensor, out: torch.Tensor) -> None:
-    """Put together what queries found in parts of their keys.
+def join(found: torch.Tensor, sums: torch.Tensor) -> None:
+    """Put together what queries found in parts of their keys, in the place of the first part.
 
     Args:
         found: ``[parts, tokens, heads, head_dim]``, each part by its own weights.
-        sums: log2 of the sum of each part's weights, ``[parts, tokens, heads]``, float32.
-        out: room for the whole, ``[tokens, heads, head_dim]``.
+        sums: natural logarithm of the sum of each part's weights, ``[heads, parts, tokens]``, float32.
     """
     if found.is_cuda:
         from memreel.model import fused_gpu
 
-        fused_gpu.join(found, sums, out)
+        fused_gpu.join(found, sums)
         return
-    weights = (sums - sums.amax(0)).exp2()
-    out.copy_((found.float() * (weights / weights.sum(0)).unsqueeze(-1)).sum(0))
+    weights = sums.softmax(1).permute(1, 2, 0).unsqueeze(-1)
+    found[0] = (found.float() * weights).sum(0)
 
 
-def attend_hopper(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Attend as `memreel.model.transformer.attend` does, in 16 bits."""
-    from flashinfer.prefill import get_single_prefill_module
-
-    width = q.shape[-1]
-    # What follows the types and widths: no positions, no sliding window, no soft cap, sums in float32.
-    kernel = get_single_prefill_module("fa3", q.dtype, k.dtype, q.dtype, width, width, 0, False, False, False).run
-
-    def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, sums: torch.Tensor | None) -> None:
-        codes = (NO_MASK, TOKENS_FIRST, -1)
-        rest = (None, None, 0.0, width**-0.5, None, None, None, 1.0, 1e4)
-        kernel(q, k, v, _ones(1, q.device), out, sums, *codes, *rest)
-
-    out = torch.empty_like(q, memory_format=torch.contiguous_format)
-    for row in range(len(q)):
-        in_shares(run, q[row], k[row], v[row], out[row], _multiprocessors(q.device))
-    return out.flatten(2)
-
-
-def attend_hopper8(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype
-) -> torch.Tensor:
-    """Attend on numbers in e4m3, without shares.
+def attend_hopper(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
+    """Attend as `memreel.model.transformer.attend` does, in 16 bits or on numbers in e4m3.
 
     Args:
         q: queries ``[batch, tokens, heads, head_dim]``.
         k: keys.
         v: values.
-        scale: what each head's values were divided by, float32 ``[batch, heads]``.
-        dtype: of what is returned.
+        scale: in e4m3, what each head's values were divided by, float32 ``[batch, heads]``; the result is in bf16.
     """
-    from flashinfer import single_prefill_with_kv_cache
-
-    one = _ones(q.shape[2], q.device)
-    how = {"causal": False, "backend": "fa3", "scale_q": one, "scale_k": one, "o_dtype": dtype}
     rows = [
-        single_prefill_with_kv_cache(*each, scale_v=values, **how) for *each, values in zip(q, k, v, scale, strict=True)
+        in_shares(_run(None if scale is None else scale[row]), q[row], k[row], v[row], _multiprocessors(q.device))
+        for row in range(len(q))
     ]
-    return torch.stack(rows).flatten(2)
+    return (torch.stack(rows) if rows[1:] else rows[0].unsqueeze(0)).flatten(2)
+
+
+def _run(scale: torch.Tensor | None) -> Run:
+    """Return the kernel, for values that were divided by ``scale`` ``[heads]``."""
+    library = _library()
+
+    def run(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, split: Sequences | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        descale = None if scale is None else scale.expand(1 if split is None else len(split.used), -1)
+        if split is None:
+            out, sums = library.flash_attn_func(q[None], k[None], v[None], v_descale=descale, return_attn_probs=True)
+            return out[0], sums[0]
+        bounds = (split.queries, split.keys, split.longest, len(k))
+        found: tuple[torch.Tensor, torch.Tensor] = library.flash_attn_varlen_func(
+            q, k, v, *bounds, seqused_k=split.used, v_descale=descale, return_attn_probs=True
+        )
+        return found
+
+    return run
+
+
+@cache
+def _library() -> ModuleType:
+    for name in PACKAGES[:-1]:
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    return import_module(PACKAGES[-1])
 
 
 @lru_cache(maxsize=8)
 def _multiprocessors(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
-
-
-@lru_cache(maxsize=8)
-def _ones(count: int, device: torch.device) -> torch.Tensor:
-    return torch.ones(count, dtype=torch.float32, device=device)

@@ -109,11 +109,10 @@ class WanModel:
         tokens = self.grid[0] * self.grid[1]
         attended = layout.whole * tokens
         queries = (1, layout.chunk * tokens, net.config.heads, net.config.head_dim)
-        patient = config.speed != "eager"
-        chosen = choose(config.attention, queries, attended, self.device, self.dtype, patient=patient)
+        chosen = choose(config.attention, queries, attended, self.device, self.dtype)
         net.kernel = chosen.kernel
         to_text = "auto" if config.attention in ROUNDED else config.attention
-        net.text_kernel = choose(to_text, queries, MAX_TOKENS, self.device, self.dtype, patient=patient).kernel
+        net.text_kernel = choose(to_text, queries, MAX_TOKENS, self.device, self.dtype).kernel
         if config.speed != "eager":
             net.pieces = Pieces(
                 torch.compile(Block.before, dynamic=False),

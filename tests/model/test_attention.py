@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import get_args
 
 import pytest
@@ -13,7 +12,7 @@ from memreel.errors import UserError
 from memreel.model import attention
 from memreel.model.attention import KERNELS, NEAR, ROUNDED, choose, milliseconds
 from memreel.model.attention8 import LARGEST, attend8, rounded, value_scale
-from memreel.model.hopper import TILE, in_shares, shares
+from memreel.model.hopper import TILE, Sequences, in_shares, shares
 from memreel.model.transformer import attend
 
 SHAPE = (1, 6, 2, 16)
@@ -86,46 +85,47 @@ def test_what_is_far_larger_than_the_scale_was_made_for_is_cut_and_never_becomes
     assert bool(rounded(torch.full((1, 2, 1, 4), 1e9)).float().isfinite().all())
 
 
-def test_a_kernel_that_has_to_be_compiled_first_is_probed_only_where_that_is_wanted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    names = {id(kernel): name for name, kernel in KERNELS.items()}
-    took = {"cudnn": 3.0, "flashinfer": 1.0}
-    monkeypatch.setattr(attention, "milliseconds", lambda kernel, *_: took.get(names[id(kernel)]))
-    assert choose("auto", SHAPE, 10, "cpu", torch.float32).milliseconds == {"cudnn": 3.0}
-    assert choose("auto", SHAPE, 10, "cpu", torch.float32, patient=True).name == "flashinfer"
-    assert choose("flashinfer", SHAPE, 10, "cpu", torch.float32).name == "flashinfer"
-
-
 def test_without_its_package_a_kernel_is_refused_with_the_command_that_gets_it() -> None:
-    with pytest.raises(UserError, match=r"'flashinfer' does not run on cpu .*pip install 'memreel\[hopper\]'.*; try "):
-        choose("flashinfer", SHAPE, 10, "cpu", torch.float32)
+    with pytest.raises(UserError, match=r"'flash3' does not run on cpu .*pip install 'memreel\[hopper\]'.*; try "):
+        choose("flash3", SHAPE, 10, "cpu", torch.float32)
 
 
 def test_a_rounded_kernel_is_taken_by_name_alone_and_only_where_it_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose("fp8", SHAPE, 10, "cpu", torch.float32).kernel is attend8
     assert "fp8" not in choose("auto", SHAPE, 10, "cpu", torch.float32).milliseconds
     monkeypatch.setitem(ROUNDED, "fp8", lambda q, k, v: attend8(q, k, v) * (1 + 2 * NEAR))
-    with pytest.raises(UserError, match=r"model.wan.attention: 'fp8' is off by 2\d% on this device; use auto"):
+    with pytest.raises(UserError, match=r"model.wan.attention: 'fp8' is off by 2\d% on this device; name another"):
         choose("fp8", SHAPE, 10, "cpu", torch.float32)
+    monkeypatch.setitem(KERNELS, "math", lambda q, k, v: attend(q, k, v) * 1.05)
+    with pytest.raises(UserError, match=r"model.wan.attention: 'math' is off by 5% on this device; name another"):
+        choose("math", SHAPE, 10, "cpu", torch.float32)
 
 
 @pytest.mark.parametrize(("queries", "keys"), [(4680, 700), (300, 50), (2816, 9)])
 def test_attention_in_shares_is_attention(queries: int, keys: int) -> None:
     q, k, v = (torch.randn(n, 12, 16, generator=torch.Generator().manual_seed(n)) for n in (queries, keys, keys + 1))
-    calls, out = list[tuple[int, int]](), torch.empty_like(q)
+    met = list[int]()
 
-    def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, sums: torch.Tensor | None) -> None:
-        calls.append((len(q), len(k)))
-        logits = torch.einsum("qhd,khd->qhk", q, k) / q.shape[-1] ** 0.5
-        out.copy_(torch.einsum("qhk,khd->qhd", logits.softmax(-1), v))
-        if sums is not None:
-            sums.copy_(logits.logsumexp(-1) / math.log(2))
+    def run(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, split: Sequences | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        pieces = [(0, len(q), 0, len(k))]
+        if split is not None:
+            begin, first, used = split.queries.tolist(), split.keys.tolist(), split.used.tolist()
+            pieces = [(begin[i], begin[i + 1], first[i], first[i] + used[i]) for i in range(len(used))]
+            assert split.longest == max(end - start for start, end, *_ in pieces)
+        found, sums = torch.empty_like(q), torch.empty(q.shape[1], len(q))
+        for start, end, low, high in pieces:
+            met.append((end - start) * (high - low))
+            logits = torch.einsum("qhd,khd->qhk", q[start:end], k[low:high]) / q.shape[-1] ** 0.5
+            found[start:end] = torch.einsum("qhk,khd->qhd", logits.softmax(-1), v[low:high])
+            sums[:, start:end] = logits.logsumexp(-1).T
+        return found, sums
 
-    in_shares(run, q, k, v[:keys], out, 132)
+    out = in_shares(run, q, k, v[:keys], 132)
     expected = attend(q[None], k[None], v[None, :keys])[0]
     torch.testing.assert_close(out.flatten(1), expected, atol=1e-5, rtol=1e-5)
-    assert sum(each * over for each, over in calls) == queries * keys, "each query meets each key once"
+    assert sum(met) == queries * keys, "each query meets each key once"
 
 
 def test_shares_leave_no_multiprocessor_idle_for_long() -> None:
