@@ -7,19 +7,23 @@ numbers (`ROUNDED`) is taken only by name, and only if here it stays as near as 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from memreel.errors import UserError
 from memreel.model.attention8 import attend8
-from memreel.model.hopper import attend_hopper
-from memreel.model.transformer import Kernel, attend
+from memreel.model.clock import mark, on_gpu, reach, seconds
+from memreel.model.hopper import Shares, attend_hopper, shares_on
+from memreel.model.transformer import Kernel, attend, undivided
 
 TRIES = 5
+BUSY = 8192
+"""Size of a matrix product that keeps a GPU at work for a millisecond or more."""
 
 
 def _sdpa(backend: SDPBackend) -> Kernel:
@@ -53,6 +57,11 @@ class Choice:
     name: str
     kernel: Kernel
     milliseconds: dict[str, float] = field(default_factory=dict)
+
+    def shares(self, heads: int, device: str) -> Callable[[int], Shares | None]:
+        """Return how so many queries have to stand before the kernel (see `memreel.model.hopper.in_shares`)."""
+        divides = on_gpu(device) and self.name in NEEDS_PACKAGE
+        return partial(shares_on, device, heads=heads) if divides else undivided
 
 
 def choose(
@@ -104,17 +113,20 @@ def _require_near(name: str, kernel: Kernel, q: torch.Tensor, k: torch.Tensor) -
 
 
 def milliseconds(kernel: Kernel, q: torch.Tensor, k: torch.Tensor, device: str) -> float | None:
-    """Return the shortest of a few runs, or None if the kernel does not run here."""
-    wait: Callable[[], None] = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    """Return the shortest of a few runs, or None if the kernel does not run here.
+
+    On a GPU the device's own time counts, so it is kept at work with something else while runs are called for.
+    """
+    busy = torch.zeros((BUSY, BUSY), device=device, dtype=q.dtype) if on_gpu(device) else None
     try:
         kernel(q, k, k)
-        wait()
-        runs = []
+        if busy is not None:
+            busy @ busy @ busy @ busy
+        marks = [mark(device)]
         for _ in range(TRIES):
-            began = time.perf_counter()
             kernel(q, k, k)
-            wait()
-            runs.append(time.perf_counter() - began)
+            marks.append(mark(device))
+        reach(marks[-1])
     except Exception:  # whatever a kernel's library raises where it does not run
         return None
-    return min(runs) * 1000
+    return 1000 * min(seconds(*pair) for pair in pairwise(marks))

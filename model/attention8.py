@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from memreel.model.hopper import attend_hopper
+from memreel.model.hopper import Shares, attend_hopper
 
 E4M3 = torch.float8_e4m3fn
 LARGEST = 448.0
@@ -29,12 +29,6 @@ def value_scale(values: torch.Tensor) -> torch.Tensor:
 
 def rounded(x: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
     """Return ``[…, tokens, heads, head_dim]`` in e4m3, each head divided by its ``scale`` ``[…, heads]`` if given."""
-    if x.is_cuda and x.dim() == 4:
-        from memreel.model.fused_gpu import carry
-
-        out = torch.empty(x.shape, dtype=E4M3, device=x.device)
-        carry(x, out, scale)
-        return out
     wide = x.float() if scale is None else x.float() / scale[..., None, :, None]
     return wide.clamp(-LARGEST, LARGEST).to(E4M3)
 
@@ -55,19 +49,27 @@ def carry(given: torch.Tensor, out: torch.Tensor, scale: torch.Tensor | None = N
         out.copy_(rounded(given, scale) if out.dtype == E4M3 else given)
 
 
-def attend8(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
+def attend8(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    scale: torch.Tensor | None = None,
+    share: Shares | None = None,
+) -> torch.Tensor:
     """Attend as `memreel.model.transformer.attend` does, on numbers in e4m3.
 
     Args:
-        q: queries ``[batch, tokens, heads, head_dim]``.
-        k: keys, in e4m3 if there is a ``scale``.
-        v: values, in e4m3 if there is a ``scale``.
-        scale: what the values were divided by, float32 ``[batch, heads]``.
+        q: queries ``[batch, tokens, heads, head_dim]``, in e4m3 if there is a ``scale``.
+        k: keys, likewise.
+        v: values, likewise.
+        scale: what the values were divided by, float32 ``[batch, heads]``; without it what is returned is of the
+            queries' type.
+        share: how the queries are divided, on a GPU (see `memreel.model.hopper.attend_hopper`).
     """
     if scale is None:
         scale = value_scale(v)
-        k, v = rounded(k), rounded(v, scale)
-    return (attend_hopper if q.is_cuda else _in_float32)(rounded(q), k, v, scale).to(q.dtype)
+        return attend8(rounded(q), rounded(k), rounded(v, scale), scale, share).to(q.dtype)
+    return attend_hopper(q, k, v, scale, share) if q.is_cuda else _in_float32(q, k, v, scale)
 
 
 def _in_float32(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

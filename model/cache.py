@@ -19,10 +19,10 @@ import torch
 
 from memreel.errors import ModelError
 from memreel.model.attention8 import E4M3, carry, rounded, value_scale
+from memreel.model.context import FrameContext
 from memreel.model.layout import ContextLayout
 from memreel.model.protocol import EvictedChunk, MemoryFrame
 from memreel.model.rotary import rotate, rotation
-from memreel.model.transformer import FrameContext
 
 
 def turn_into(keys: torch.Tensor, angles: torch.Tensor, out: torch.Tensor) -> None:

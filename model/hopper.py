@@ -85,26 +85,23 @@ def sequences(queries: int, keys: int, share: Shares, device: torch.device) -> S
     )
 
 
-def in_shares(run: Run, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, multiprocessors: int) -> torch.Tensor:
+def in_shares(run: Run, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, share: Shares) -> torch.Tensor:
     """Attend with queries ``[tokens, heads, head_dim]`` to keys and values.
 
     Args:
         run: the kernel.
-        q: queries.
+        q: queries; those after the whole stand there once for each part.
         k: keys.
         v: values.
-        multiprocessors: what the device has.
+        share: how they are divided.
     """
-    share = shares(*q.shape[:2], multiprocessors)
-    if share.parts == 1:
+    whole, parts = share
+    if parts == 1:
         return run(q, k, v, None)[0]
-    again = [q[share.whole :]] * (share.parts - 1)
-    out, sums = run(torch.cat([q, *again]), k, v, sequences(len(q), len(k), share, q.device))
-    join(
-        out[share.whole :].unflatten(0, (share.parts, -1)),
-        sums[:, share.whole :].unflatten(1, (share.parts, -1)),
-    )
-    return out[: len(q)]
+    rest = (len(q) - whole) // parts
+    out, sums = run(q, k, v, sequences(whole + rest, len(k), share, q.device))
+    join(out[whole:].unflatten(0, (parts, -1)), sums[:, whole:].unflatten(1, (parts, -1)))
+    return out[: whole + rest]
 
 
 def join(found: torch.Tensor, sums: torch.Tensor) -> None:
@@ -123,7 +120,13 @@ def join(found: torch.Tensor, sums: torch.Tensor) -> None:
     found[0] = (found.float() * weights).sum(0)
 
 
-def attend_hopper(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
+def attend_hopper(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    scale: torch.Tensor | None = None,
+    share: Shares | None = None,
+) -> torch.Tensor:
     """Attend as `memreel.model.transformer.attend` does, in 16 bits or on numbers in e4m3.
 
     Args:
@@ -131,12 +134,19 @@ def attend_hopper(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: torc
         k: keys.
         v: values.
         scale: in e4m3, what each head's values were divided by, float32 ``[batch, heads]``; the result is in bf16.
+        share: how queries are divided that stand there as `in_shares` wants them; else they are not divided.
     """
+    share = share or Shares(q.shape[1], 1)
     rows = [
-        in_shares(_run(None if scale is None else scale[row]), q[row], k[row], v[row], _multiprocessors(q.device))
-        for row in range(len(q))
+        in_shares(_run(None if scale is None else scale[row]), q[row], k[row], v[row], share) for row in range(len(q))
     ]
     return (torch.stack(rows) if rows[1:] else rows[0].unsqueeze(0)).flatten(2)
+
+
+def shares_on(device: str, queries: int, heads: int) -> Shares | None:
+    """Return the shares with which attention is over soonest on a GPU, if there should be any."""
+    found = shares(queries, heads, int(torch.cuda.get_device_properties(device).multi_processor_count))
+    return found if found.parts > 1 else None
 
 
 def _run(scale: torch.Tensor | None) -> Run:
@@ -167,8 +177,3 @@ def _library() -> ModuleType:
         except ImportError:
             continue
     return import_module(PACKAGES[-1])
-
-
-@lru_cache(maxsize=8)
-def _multiprocessors(device: torch.device) -> int:
-    return int(torch.cuda.get_device_properties(device).multi_processor_count)

@@ -13,9 +13,10 @@ from functools import lru_cache
 import torch
 from torch.nn import functional as F
 
+from memreel.model.context import FrameContext, TextContext
 from memreel.model.replay import Replayed, Tensors
 from memreel.model.rotary import rotation
-from memreel.model.transformer import FrameContext, TextContext, VideoTransformer
+from memreel.model.transformer import VideoTransformer
 
 
 class Sheet:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from memreel.errors import UserError
-from memreel.model.transformer import TextContext
+from memreel.model.context import TextContext
 
 
 @dataclass(frozen=True)

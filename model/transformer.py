@@ -15,13 +15,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from memreel.model.attention8 import carry
+from memreel.model.attention8 import rounded
+from memreel.model.context import FrameContext, Room, TextContext, Writing
 from memreel.model.rotary import rotate
 
 
@@ -48,53 +49,9 @@ class TransformerConfig:
 Kernel = Callable[..., torch.Tensor]
 """Attention of queries, keys and values ``[batch, tokens, heads, head_dim]`` to ``[batch, tokens, dim]``.
 
-One that attends in e4m3 takes the values' scales as well, where its keys and values are in it already.
+One that attends in e4m3 takes the values' scales as well, where its queries, keys and values are in it already. One
+that attends in shares takes the last queries several times over, and after the scales (or None) how they are divided.
 """
-
-
-class TextContext(NamedTuple):
-    """A text as each block's cross-attention sees it: keys, values ``[layers][batch, tokens, heads, head_dim]``."""
-
-    keys: list[torch.Tensor]
-    values: list[torch.Tensor]
-    mask: torch.Tensor | None
-    """``[batch, tokens]``, True where there is text; None where every token counts."""
-
-
-class FrameContext(NamedTuple):
-    """Earlier frames as each block's self-attention sees them: keys (rotated) and values, one tensor a layer.
-
-    With ``room`` the last tokens of each tensor are free for the current frames' own, which are written there instead
-    of being put beside in a copy; such a context is for inference, by one forward at a time. With ``scales`` it is in
-    e4m3, each head's values divided by its scale, ``[batch, heads]`` a layer (`memreel.model.attention8`).
-    """
-
-    keys: list[torch.Tensor]
-    values: list[torch.Tensor]
-    room: bool = False
-    scales: list[torch.Tensor] | None = None
-
-
-class Written(NamedTuple):
-    """What a clean pass writes down: keys (un-rotated), values, and text queries of every layer, one tensor a layer."""
-
-    keys: list[torch.Tensor]
-    values: list[torch.Tensor]
-    queries: list[torch.Tensor]
-
-    def take(self, layer: int, keys: torch.Tensor, values: torch.Tensor, queries: torch.Tensor) -> None:
-        """Write down what a layer made; layers come in order."""
-        del layer
-        self.keys.append(keys)
-        self.values.append(values)
-        self.queries.append(queries)
-
-
-class Writing(Protocol):
-    """Where a clean pass writes what each layer makes: `Written`, or room that is there already."""
-
-    def take(self, layer: int, keys: torch.Tensor, values: torch.Tensor, queries: torch.Tensor) -> None:
-        """Write down a layer's keys (un-rotated), values and text queries, ``[batch, tokens, heads, head_dim]``."""
 
 
 class RMSNorm(nn.Module):
@@ -123,19 +80,9 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor
     return out.transpose(1, 2).reshape(*q.shape[:2], -1)
 
 
-def beside(earlier: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """Put keys or values of earlier frames before a batch's own; neighbouring rows may share the earlier ones."""
-    if earlier.shape[0] == own.shape[0]:
-        return torch.cat((earlier, own), 1)
-    sharing = own.unflatten(0, (earlier.shape[0], -1))
-    spread = earlier.unsqueeze(1).expand(-1, sharing.shape[1], -1, -1, -1)
-    return torch.cat((spread, sharing), 2).flatten(0, 1)
-
-
-def into(context: torch.Tensor, own: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
-    """Write keys or values into the free last tokens of a context, divided by ``scale``, and return the whole."""
-    carry(own, context[:, context.shape[1] - own.shape[1] :], scale)
-    return context
+def undivided(queries: int) -> None:
+    """Let queries stand before a kernel once, however many there are."""
+    del queries
 
 
 class Attention(nn.Module):
@@ -199,13 +146,32 @@ class Block(nn.Module):
         return F.layer_norm(x.float(), (self.dim,), eps=self.eps) * (1 + scale) + shift
 
     def before(
-        self, x: torch.Tensor, modulation: torch.Tensor, turn: torch.Tensor
+        self,
+        x: torch.Tensor,
+        modulation: torch.Tensor,
+        turn: torch.Tensor,
+        room: Room | None = None,
+        shares: tuple[int, int] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return rotated queries, rotated keys, plain keys and values of tokens ``[batch, frames, tokens, dim]``."""
+        """Return rotated queries, rotated keys, plain keys and values of tokens ``[batch, frames, tokens, dim]``.
+
+        Args:
+            x: the tokens.
+            modulation: of the block, by frame.
+            turn: rotation of the tokens.
+            room: where rotated keys and values go as well; if it is in e4m3, so are the queries.
+            shares: the queries from the first number on are to stand there as often as the second says.
+        """
         shift, scale = self._parts(modulation)[:2]
         h = self._modulated(x, shift, scale).to(self.norm3.weight.dtype).flatten(1, 2)
         q, k, v = self.self_attn.query_key_value(h)
-        return rotate(q, turn), rotate(k, turn), k, v
+        q, turned = rotate(q, turn), rotate(k, turn)
+        if room is not None:
+            room.take(turned, v)
+            q = q if room.scale is None else rounded(q)
+        if shares is not None:
+            q = torch.cat([q, *[q[:, shares[0] :]] * (shares[1] - 1)], 1)
+        return q, turned, k, v
 
     def between(
         self, x: torch.Tensor, attended: torch.Tensor, modulation: torch.Tensor
@@ -270,6 +236,8 @@ class VideoTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.kernel: Kernel = attend
         """What computes attention to frames."""
+        self.shares: Callable[[int], tuple[int, int] | None] = undivided
+        """From which query on they stand before that kernel more than once, and how often, by how many there are."""
         self.text_kernel: Kernel = attend
         """What computes attention to texts where nothing is masked."""
         self.pieces: Pieces = Pieces(Block.before, Block.between, Block.after)
@@ -339,16 +307,17 @@ class VideoTransformer(nn.Module):
         x = self.patchify(latents)
         time, modulation = self.embed_time(timesteps)
         before, between, after = self.pieces
+        share = self.shares(turn.shape[1])
+
+        def how(scale: torch.Tensor | None) -> tuple[object, ...]:
+            return () if scale is None and share is None else (scale, share)
+
         for i, block in enumerate(self.each_block()):
-            q, turned, k, v = before(block, x, modulation, turn)
-            keys, values = turned, v
-            scale: tuple[torch.Tensor, ...] = ()
-            if context is not None and context.room:
-                scale = () if context.scales is None else (context.scales[i],)
-                keys, values = into(context.keys[i], keys), into(context.values[i], values, *scale)
-            elif context is not None:
-                keys, values = beside(context.keys[i], keys), beside(context.values[i], values)
-            x, query = between(block, x, self.kernel(q, keys, values, *scale), modulation)
+            room = None if context is None else context.room_for(i, turn.shape[1])
+            q, turned, k, v = before(block, x, modulation, turn, room, share)
+            keys, values = (turned, v) if context is None else context.joined(i, turned, v)
+            attended = self.kernel(q, keys, values, *how(None if room is None else room.scale))
+            x, query = between(block, x, attended.to(x.dtype), modulation)
             if text.mask is None:
                 read = self.text_kernel(query, text.keys[i], text.values[i])
             else:

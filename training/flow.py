@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
+from memreel.model.context import FrameContext, TextContext, Written
 from memreel.model.minilm import SentenceEncoder
 from memreel.model.rotary import rotate, rotation
 from memreel.model.sampler import euler, levels
 from memreel.model.sketch.net import CONFIG, LAYOUT, SHIFT, STEPS, TOKENS, SketchNet
-from memreel.model.transformer import FrameContext, TextContext, Written
 
 
 @lru_cache(maxsize=32)

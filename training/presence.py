@@ -24,10 +24,10 @@ import torch
 from torch.nn import functional as F
 
 from memreel.configs.schema import ModelConfig, Words
+from memreel.model.context import TextContext, Written
 from memreel.model.scoring import Scorer, evidence
 from memreel.model.sketch.model import SketchModel, load
 from memreel.model.sketch.net import CONFIG, SCORER
-from memreel.model.transformer import TextContext, Written
 from memreel.model.worker import on_model_thread
 from memreel.training.device import Easel
 from memreel.training.samples import Moment

@@ -20,6 +20,7 @@ import torch
 
 from memreel.errors import ModelError
 from memreel.model.cache import StreamCache, Workspace
+from memreel.model.context import TextContext
 from memreel.model.fingerprint import fingerprint
 from memreel.model.minilm import SentenceEncoder, sentence_encoder
 from memreel.model.passes import Passes, Sheet, padded
@@ -30,7 +31,6 @@ from memreel.model.scoring import Scorer, visibility
 from memreel.model.sketch.net import LATENT, LAYOUT, SHIFT, STEPS, TOKENS, SketchNet
 from memreel.model.sketch.text import MAX_TOKENS
 from memreel.model.sketch.weights import load_codec, load_net, load_scorer
-from memreel.model.transformer import TextContext
 from memreel.model.worker import on_model_thread
 
 if TYPE_CHECKING:

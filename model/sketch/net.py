@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from memreel.model.context import TextContext
 from memreel.model.layout import ContextLayout
 from memreel.model.scoring import Scorer
 from memreel.model.sketch.text import TextRefiner
-from memreel.model.transformer import TextContext, TransformerConfig, VideoTransformer
+from memreel.model.transformer import TransformerConfig, VideoTransformer
 
 CONFIG = TransformerConfig(dim=256, heads=4, layers=10, ffn_dim=1024, freq_dim=256, text_dim=256)
 LAYOUT = ContextLayout(spare=3)

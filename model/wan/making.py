@@ -19,10 +19,10 @@ import torch
 from memreel.errors import ModelError
 from memreel.model.cache import Plan
 from memreel.model.clock import Mark, mark, reach, seconds
+from memreel.model.context import TextContext
 from memreel.model.passes import Sheet
 from memreel.model.protocol import Chunk, MemoryFrame
 from memreel.model.sampler import TIMESTEPS, mix
-from memreel.model.transformer import TextContext
 from memreel.model.worker import on_model_thread
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from memreel.configs.schema import WanConfig
 from memreel.errors import ModelError, UserError
 from memreel.model.attention import ROUNDED, Choice, choose
 from memreel.model.cache import Workspace
+from memreel.model.context import TextContext
 from memreel.model.epilogue import fuse_gelu
 from memreel.model.fingerprint import fingerprint
 from memreel.model.fp8 import quantise, supported
@@ -26,7 +27,7 @@ from memreel.model.passes import Passes
 from memreel.model.protocol import EvictedChunk, Log, Pictures, VideoSpec
 from memreel.model.sampler import TIMESTEPS, shifted
 from memreel.model.scoring import Scorer, visibility
-from memreel.model.transformer import Block, Pieces, TextContext, VideoTransformer
+from memreel.model.transformer import Block, Pieces, VideoTransformer
 from memreel.model.wan.checkpoint import load_transformer
 from memreel.model.wan.decoding import Darkroom, Timeline
 from memreel.model.wan.files import files_of
@@ -110,7 +111,7 @@ class WanModel:
         attended = layout.whole * tokens
         queries = (1, layout.chunk * tokens, net.config.heads, net.config.head_dim)
         chosen = choose(config.attention, queries, attended, self.device, self.dtype)
-        net.kernel = chosen.kernel
+        net.kernel, net.shares = chosen.kernel, chosen.shares(net.config.heads, self.device)
         to_text = "auto" if config.attention in ROUNDED else config.attention
         net.text_kernel = choose(to_text, queries, MAX_TOKENS, self.device, self.dtype).kernel
         if config.speed != "eager":

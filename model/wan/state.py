@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import torch
 
 from memreel.errors import ModelError
+from memreel.model.context import TextContext
 from memreel.model.protocol import EvictedChunk, Log, Pictures, Snapshot
-from memreel.model.transformer import TextContext
 
 PARTS = ("latents", "keys", "values", "queries")
 """Tensors of a chunk in the sink or the window."""

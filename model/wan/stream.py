@@ -18,6 +18,7 @@ import torch
 from memreel.errors import ModelError
 from memreel.model.cache import Plan, StreamCache
 from memreel.model.clock import on_gpu
+from memreel.model.context import TextContext
 from memreel.model.passes import Sheet
 from memreel.model.protocol import (
     BEGINNING,
@@ -31,7 +32,6 @@ from memreel.model.protocol import (
     place_of,
 )
 from memreel.model.sampler import noise
-from memreel.model.transformer import TextContext
 from memreel.model.wan.decoding import Timeline, at_hand
 from memreel.model.wan.making import Order, make, within_memory
 from memreel.model.wan.state import NO_PICTURES, State, packed, unpacked

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from memreel.model.transformer import TextContext
+from memreel.model.context import TextContext
 
 SHORTEST, LONGEST = 2, 6
 """Chunks that a soft switch takes, between the same prompt in other words and an unrelated one."""

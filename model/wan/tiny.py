@@ -9,6 +9,7 @@ encoder is not used. Latents are taken as they are, without the VAE's mean and d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -74,10 +75,14 @@ class TinyDecoder(nn.Module):
         self.decoder = nn.ModuleDict(layers)
         self.replayed = Replayed("cpu")
         """What decodes the chunks of a video under way: plainly, unless `record` was called."""
+        self.decode = decode
+        """What is replayed: `decode`, or its compiled equal."""
 
     def record(self, device: str) -> None:
-        """Decode by recordings from now on, which saves the host two hundred launches a chunk."""
+        """Compile the decoding, channels last, and replay it from now on: half the time and few launches."""
         self.replayed = Replayed(device)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.decode = torch.compile(decode, dynamic=False)
 
     def begin(self, past: Mapping[str, torch.Tensor] | None = None) -> TinyDecoding:
         """Begin to decode a video, or go on where a decoding had that ``past``."""
@@ -104,31 +109,46 @@ class TinyDecoding:
         One after the other, which needs a third of the memory; if it fails, it has not happened.
         """
         if self.started:
-            pictures, past = self.codec.replayed(self._decode, {"latents": latents, **self._past})
+            pictures, past = self.codec.replayed(
+                partial(self.codec.decode, self.codec), {"latents": latents, **self._past}
+            )
             if self.codec.replayed.records:  # the next chunk, of whichever video, is written over these
                 pictures, past = pictures.clone(), {number: seen.clone() for number, seen in past.items()}
         else:
-            pictures, past = self._decode({"latents": latents})
+            pictures, past = decode(self.codec, {"latents": latents})
             pictures = pictures[LEAD:]
         self._past, self.started = past, True
         return pictures
 
-    def _decode(self, given: Tensors) -> tuple[torch.Tensor, Tensors]:
-        past = {number: seen for number, seen in given.items() if number != "latents"}
-        return torch.cat([self._frame(latent, past) for latent in given["latents"].split(1)]), past
 
-    def _frame(self, latent: torch.Tensor, past: dict[str, torch.Tensor]) -> torch.Tensor:
-        layers = self.codec.decoder
-        first = layers["1"]
-        assert isinstance(first, nn.Conv2d)
-        x = F.relu(first(torch.tanh(latent.to(first.weight.dtype) / 3) * 3))
-        for start, _ in STAGES:
-            for number in map(str, range(start, start + 3)):
-                x = layers[number](x, _shifted(number, x, past))
-            x = F.interpolate(x, scale_factor=2, mode="nearest")
-            x = layers[str(start + 5)](layers[str(start + 4)](x))
-        pictures: torch.Tensor = layers[str(LAST)](F.relu(x)).float().clamp(0, 1)
-        return pictures
+def decode(codec: TinyDecoder, given: Tensors) -> tuple[torch.Tensor, Tensors]:
+    """Return the pictures of ``latents`` ``[frames, 16, h, w]``, and each memory block's last input.
+
+    Frames are decoded one after the other, in the memory format of the weights.
+    """
+    past = {number: seen for number, seen in given.items() if number != "latents"}
+    return torch.cat([_frame(codec, latent, past) for latent in given["latents"].split(1)]), past
+
+
+def _frame(codec: TinyDecoder, latent: torch.Tensor, past: dict[str, torch.Tensor]) -> torch.Tensor:
+    layers = codec.decoder
+    first = layers["1"]
+    assert isinstance(first, nn.Conv2d)
+    x = _like(first.weight, latent.to(first.weight.dtype))
+    x = F.relu(first(torch.tanh(x / 3) * 3))
+    for start, _ in STAGES:
+        for number in map(str, range(start, start + 3)):
+            x = layers[number](x, _shifted(number, x, past))
+        grown = _like(first.weight, layers[str(start + 4)](x))  # published after upsampling, for the same numbers
+        x = layers[str(start + 5)](F.interpolate(grown, scale_factor=2, mode="nearest"))
+    pictures: torch.Tensor = layers[str(LAST)](F.relu(x)).float().clamp(0, 1)
+    return pictures
+
+
+def _like(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return ``x`` channels last if a convolution's weight is."""
+    last = weight.is_contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last) if last else x
 
 
 def _shifted(number: str, x: torch.Tensor, past: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -73,7 +73,7 @@ def test_values_of_heads_may_differ_a_thousandfold_and_the_videos_of_a_batch_too
 def test_keys_and_values_that_are_in_e4m3_already_give_the_same() -> None:
     q, k, v = drawn(1, 40, 2, 64), drawn(1, 300, 2, 64, seed=1), drawn(1, 300, 2, 64, seed=2)
     scale = value_scale(v)
-    assert torch.equal(attend8(q, k, v), attend8(q, rounded(k), rounded(v, scale), scale))
+    assert torch.equal(attend8(q, k, v), attend8(rounded(q), rounded(k), rounded(v, scale), scale))
 
 
 def test_what_is_far_larger_than_the_scale_was_made_for_is_cut_and_never_becomes_nan() -> None:
@@ -122,7 +122,8 @@ def test_attention_in_shares_is_attention(queries: int, keys: int) -> None:
             sums[:, start:end] = logits.logsumexp(-1).T
         return found, sums
 
-    out = in_shares(run, q, k, v[:keys], 132)
+    share = shares(queries, 12, 132)
+    out = in_shares(run, torch.cat([q, *[q[share.whole :]] * (share.parts - 1)]), k, v[:keys], share)
     expected = attend(q[None], k[None], v[None, :keys])[0]
     torch.testing.assert_close(out.flatten(1), expected, atol=1e-5, rtol=1e-5)
     assert sum(met) == queries * keys, "each query meets each key once"

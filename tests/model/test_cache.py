@@ -7,10 +7,10 @@ import torch
 
 from memreel.errors import ModelError
 from memreel.model.cache import StreamCache, Workspace
+from memreel.model.context import FrameContext
 from memreel.model.layout import ContextLayout
 from memreel.model.protocol import EvictedChunk, MemoryFrame
 from memreel.model.rotary import rotate, rotation
-from memreel.model.transformer import FrameContext
 
 GRID = (2, 2)
 TOKENS = GRID[0] * GRID[1]

@@ -13,6 +13,7 @@ from rerun import Rerun
 from short_film import MIA, TOM, Film
 
 from memreel.errors import ModelError
+from memreel.model.context import TextContext
 from memreel.model.passes import Passes
 from memreel.model.protocol import MemoryFrame, VideoModel
 from memreel.model.rotary import rotation
@@ -20,7 +21,7 @@ from memreel.model.sampler import TIMESTEPS, euler, levels, noise
 from memreel.model.sketch.model import SketchModel, SketchStream
 from memreel.model.sketch.net import CONFIG, LATENT, LAYOUT, SHIFT, STEPS, TOKENS, SketchNet
 from memreel.model.sketch.text import MAX_TOKENS
-from memreel.model.transformer import TextContext, attend
+from memreel.model.transformer import attend
 
 
 def test_it_keeps_the_protocol(sketch: SketchModel) -> None:

@@ -5,15 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from memreel.model.context import FrameContext, TextContext, Written
 from memreel.model.rotary import rotate, rotation
-from memreel.model.transformer import (
-    FrameContext,
-    TextContext,
-    TransformerConfig,
-    VideoTransformer,
-    Written,
-    attend,
-)
+from memreel.model.transformer import TransformerConfig, VideoTransformer, attend
 
 SMALL = TransformerConfig(dim=48, heads=2, layers=2, ffn_dim=64, freq_dim=16, text_dim=20)
 GRID = (2, 3)
@@ -157,3 +151,23 @@ def test_half_precision_weights_give_nearly_the_same_velocity(net: VideoTransfor
     rough = half(*given, half.text_context(states.bfloat16(), None), turn)
     assert rough.dtype == torch.float32
     assert float((rough - exact).norm() / exact.norm()) < 0.05
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_kernel_that_divides_queries_gets_the_last_ones_again_and_changes_nothing(
+    net: VideoTransformer, monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    latents, text = latents_of(1, frames=frames), text_of(net, 2)
+    turn = rotation([9.0 + i for i in range(frames)], *GRID, net.config.head_dim, "cpu")
+    plain = net(latents, torch.full((1, frames), 500.0), text, turn)
+
+    def kernel(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: None, share: tuple[int, int]) -> torch.Tensor:
+        whole, parts = share
+        rest = (q.shape[1] - whole) // parts
+        assert scale is None
+        assert all(torch.equal(q[:, whole + i * rest :][:, :rest], q[:, whole : whole + rest]) for i in range(parts))
+        return attend(q[:, : whole + rest], k, v)
+
+    monkeypatch.setattr(net, "kernel", kernel)
+    monkeypatch.setattr(net, "shares", lambda queries: (queries - 4, 3))
+    assert torch.equal(net(latents, torch.full((1, frames), 500.0), text, turn), plain)

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from memreel.model.codec import VideoCodec
+from memreel.model.context import FrameContext, TextContext
 from memreel.model.minilm import sentence_encoder
 from memreel.model.protocol import MemoryFrame
 from memreel.model.scoring import Scorer
 from memreel.model.sketch.model import SketchModel
 from memreel.model.sketch.net import LATENT, LAYOUT, TOKENS, SketchNet
-from memreel.model.transformer import FrameContext, TextContext
 from memreel.training.flow import layout_times, pick, read_texts, turn, write_context
 
 PROMPTS = [

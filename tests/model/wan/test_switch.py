@@ -10,7 +10,7 @@ from small_wan import settings
 
 from memreel.model import load
 from memreel.model.cache import Plan
-from memreel.model.transformer import TextContext
+from memreel.model.context import TextContext
 from memreel.model.wan.model import WanModel
 from memreel.model.wan.stream import WanStream
 from memreel.model.wan.switch import LONGEST, SHORTEST, Governing, alphas, distance, window

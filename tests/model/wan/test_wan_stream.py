@@ -14,10 +14,11 @@ from small_wan import settings
 
 from memreel.errors import ModelError
 from memreel.model import load
+from memreel.model.context import TextContext
 from memreel.model.protocol import Chunk, LoggedChunk, MemoryFrame, VideoModel, place_of
 from memreel.model.rotary import rotate, rotation
 from memreel.model.sampler import TIMESTEPS, mix, noise
-from memreel.model.transformer import TextContext, attend
+from memreel.model.transformer import attend
 from memreel.model.wan.model import WanModel
 
 MIA = "mia, a young woman with red hair, walks in the park"
