@@ -245,8 +245,11 @@ class Session:
         if self._prompt != current:
             self.stream.set_prompt(state["text"])
             self._prompt = current
-        chunk = self.chunk = self.stream.generate(memory)
+        before, chunk = self.chunk, self.stream.generate(memory)
+        self.chunk = chunk
         self._watch.spend(chunk.seconds)
+        if before is not None and before.late:  # what was not over by its own event
+            self._watch.spend(dict(before.later))
         ref: ChunkRef = {"index": index, "prompt_id": state["prompt_id"], "chunk_id": state["chunk_id"] + 1}
         with self._watch.timed("save"):
             places = [astuple(place_of(frame)) for frame in memory]

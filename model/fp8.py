@@ -57,14 +57,12 @@ class Fp8Linear(nn.Module):
         return torch.unflatten(out, 0, x.shape[:-1])
 
     def _input(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.after_gelu:
-            return rounded(rows)
         if rows.is_cuda:
-            from memreel.model.fused_gpu import round_gelu
+            from memreel.model.rows_gpu import round_rows
 
-            rounded_rows, scale = round_gelu(rows)
+            rounded_rows, scale = round_rows(rows, self.after_gelu)
             return rounded_rows, scale
-        return rounded(F.gelu(rows, approximate="tanh"))
+        return rounded(F.gelu(rows, approximate="tanh") if self.after_gelu else rows)
 
 
 def quantise(net: VideoTransformer) -> int:

@@ -1,8 +1,8 @@
-"""Triton kernels for what a compiler's own code reads or writes more often than needed, on a GPU.
+"""Triton kernels around self-attention: what it reads is put where it reads it, in one pass over memory.
 
-`round_gelu` applies the GELU and rounds to e4m3 in one pass over a row; `turn_keys` turns keys by their angles on
-the way into a context; `carry` takes keys or values there as they are. Both round to e4m3 where the context is in it.
-`join` puts together what queries found in parts of their keys.
+`turned` normalises and turns queries and keys and writes them, and values; `turn_keys` turns keys of earlier frames on
+the way into a context, and `carry` takes keys or values there as they are. All round to e4m3 where the context is in
+it. `join` puts together what queries found in parts of their keys.
 Triton comes with CUDA builds of torch only, so this module is imported where tensors are on a GPU.
 """
 
@@ -12,50 +12,100 @@ import torch
 import triton
 import triton.language as tl
 
-from memreel.model.attention8 import LARGEST
+from memreel.model.attention8 import E4M3, LARGEST
+from memreel.model.context import Room
+from memreel.model.transformer import Attention, Projected, Turned
 
 TOKENS = 4
 """Tokens that a program takes into a context."""
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
-def _gelu(x, place, mask):  # type: ignore[no-untyped-def]
-    """Load part of a row and return its GELU, rounded as the row is."""
-    given = tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
-    inner = 0.7978845608028654 * (given + 0.044715 * given * given * given)
-    value = given * tl.sigmoid(2.0 * inner)  # x (1 + tanh u) / 2
-    return value.to(x.dtype.element_ty).to(tl.float32)
+def _spin(value, cosine, sine, ROWS: tl.constexpr, WIDTH: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Turn the pairs of ``[rows, width]``."""
+    even, odd = tl.split(tl.reshape(value, (ROWS, WIDTH // 2, 2)))
+    return tl.reshape(tl.join(even * cosine - odd * sine, even * sine + odd * cosine), (ROWS, WIDTH))
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
-def _round_gelu(x, out, scales, columns, row, WIDE: tl.constexpr, REST: tl.constexpr, LARGEST: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Round GELU (tanh form) of a row to e4m3, and write down the row's scale.
+def _normal(x, weight, lane, there, dim, eps):  # type: ignore[no-untyped-def]
+    """Load a token's heads and return them normalised, rounded as they are in memory."""
+    value = tl.load(x + lane, mask=there, other=0.0).to(tl.float32)
+    mean = tl.sum(tl.sum(value * value, 1), 0) / dim
+    value = value * tl.rsqrt(mean + eps) * tl.load(weight + lane, mask=there, other=0.0).to(tl.float32)
+    return value.to(x.dtype.element_ty)
 
-    A row is as wide as two powers of 2 together, or a little less, so that few of a program's lanes are idle.
+
+@triton.jit  # type: ignore[untyped-decorator, unused-ignore]
+def _turned(  # type: ignore[no-untyped-def]
+    q, k, v, weight_q, weight_k, angles, scales, out_q, out_k, out_v, plain,
+    tokens, heads, eps, row, token_row, queries, whole, parts, out_row, out_token,
+    HEADS: tl.constexpr, WIDTH: tl.constexpr, LARGEST: tl.constexpr,
+    PUT: tl.constexpr, EIGHT: tl.constexpr, PLAIN: tl.constexpr,
+):  # fmt: skip
+    """Take one token, all heads of it."""
+    token, place = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
+    head, column, pair = tl.arange(0, HEADS), tl.arange(0, WIDTH), tl.arange(0, WIDTH // 2)
+    dim, there = heads * WIDTH, head[:, None] < heads
+    lane = head[:, None] * WIDTH + column[None, :]
+    source, target = place * row + token * token_row, place * out_row + token * out_token
+    cosine = tl.load(angles + token * (WIDTH // 2) + pair)[None, :]
+    sine = tl.load(angles + (tokens + token) * (WIDTH // 2) + pair)[None, :]
+
+    key = _normal(k + source, weight_k, lane, there, dim, eps)
+    if PLAIN:
+        tl.store(plain + (place * tokens + token) * dim + lane, key, mask=there)
+    key = _spin(key.to(tl.float32), cosine, sine, HEADS, WIDTH)
+    query = _spin(_normal(q + source, weight_q, lane, there, dim, eps).to(tl.float32), cosine, sine, HEADS, WIDTH)
+    if EIGHT:
+        key = tl.minimum(tl.maximum(key, -LARGEST), LARGEST)
+        query = tl.minimum(tl.maximum(query, -LARGEST), LARGEST)
+    tl.store(out_k + target + lane, key.to(out_k.dtype.element_ty), mask=there)
+    first = out_q + (place * queries + token) * dim + lane
+    query = query.to(out_q.dtype.element_ty)
+    tl.store(first, query, mask=there)
+    if token >= whole:
+        for part in range(1, parts):
+            tl.store(first + part * (tokens - whole) * dim, query, mask=there)
+    if PUT:
+        value = tl.load(v + source + lane, mask=there, other=0.0)
+        if EIGHT:
+            scale = tl.load(scales + place * heads + head, mask=head < heads, other=1.0)[:, None]
+            value = tl.minimum(tl.maximum(value.to(tl.float32) / scale, -LARGEST), LARGEST)
+        tl.store(out_v + target + lane, value.to(out_v.dtype.element_ty), mask=there)
+
+
+def turned(
+    attention: Attention,
+    projected: Projected,
+    turn: torch.Tensor,
+    room: Room | None = None,
+    shares: tuple[int, int] | None = None,
+    plain: bool = True,
+) -> Turned:
+    """Do what `memreel.model.transformer.Attention.turned` does, in one pass over memory.
+
+    Heads are a power of 2 wide; queries, keys and values lie in memory in the same way, and so do a room's parts.
     """
-    place = tl.program_id(0).to(tl.int64)
-    first, last = tl.arange(0, WIDE), WIDE + tl.arange(0, REST)
-    there = last < columns
-    wide = _gelu(x, place * row + first, first < columns)
-    rest = _gelu(x, place * row + last, there)
-    scale = tl.maximum(tl.maximum(tl.max(tl.abs(wide), 0), tl.max(tl.abs(rest), 0)), 1e-12) / LARGEST
-    tl.store(out + place * columns + first, (wide / scale).to(tl.float8e4nv), mask=first < columns)
-    tl.store(out + place * columns + last, (rest / scale).to(tl.float8e4nv), mask=there)
-    tl.store(scales + place, scale)
-
-
-@torch.library.triton_op("memreel::round_gelu", mutates_args={})
-def round_gelu(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return GELU of ``[rows, columns]`` in e4m3, and each row's scale ``[rows, 1]`` in float32."""
-    rows, columns = x.shape
-    out = torch.empty(rows, columns, dtype=torch.float8_e4m3fn, device=x.device)
-    scales = torch.empty(rows, 1, dtype=torch.float32, device=x.device)
-    wide = 1 << (columns.bit_length() - 1)
-    rest = 1 << max(0, columns - wide - 1).bit_length()
-    torch.library.wrap_triton(_round_gelu)[(rows,)](
-        x, out, scales, columns, x.stride(0), WIDE=wide, REST=rest, LARGEST=LARGEST, num_warps=8
-    )
-    return out, scales
+    q, k, v = projected
+    rows, tokens, dim = q.shape
+    heads, width = attention.heads, dim // attention.heads
+    whole, parts = shares or (tokens, 1)
+    queries = whole + (tokens - whole) * parts
+    eight = room is not None and room.scale is not None
+    out_q = q.new_empty((rows, queries, heads, width), dtype=E4M3 if eight else q.dtype)
+    out_k = q.new_empty((rows, tokens, heads, width)) if room is None else room.keys
+    values = torch.unflatten(v, -1, (heads, width))
+    kept = q.new_empty((rows, tokens, heads, width)) if plain else None
+    _turned[(tokens, rows)](
+        q, k, v, attention.norm_q.weight, attention.norm_k.weight, turn, q if room is None else room.scale,
+        out_q, out_k, out_k if room is None else room.values, kept,
+        tokens, heads, attention.norm_q.eps, q.stride(0), q.stride(1), queries, whole, parts,
+        out_k.stride(0), out_k.stride(1),
+        HEADS=1 << (heads - 1).bit_length(), WIDTH=width, LARGEST=LARGEST,
+        PUT=room is not None, EIGHT=eight, PLAIN=plain, num_warps=4,
+    )  # fmt: skip
+    return Turned(out_q, out_k, values, kept)
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
@@ -78,8 +128,7 @@ def _take(  # type: ignore[no-untyped-def]
     for head in range(heads):
         value = tl.load(source + head * WIDTH, mask=there, other=0.0).to(tl.float32)
         if TURNED:
-            even, odd = tl.split(tl.reshape(value, (TOKENS, WIDTH // 2, 2)))
-            value = tl.reshape(tl.join(even * cosine - odd * sine, even * sine + odd * cosine), (TOKENS, WIDTH))
+            value = _spin(value, cosine, sine, TOKENS, WIDTH)
         if SCALED:
             value = value / tl.load(scales + place * heads + head)
         if EIGHT:

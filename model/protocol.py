@@ -101,9 +101,9 @@ class EvictedChunk:
 class Chunk:
     """A generated chunk: latents, decoded pictures, the chunk that it pushed out, and what it cost.
 
-    Latents are finished; pictures a device may still be at work on: asking ``developed`` for them waits. ``attended``
-    are the ids of the memory frames in its attention context; ``seconds`` has ``denoise``, ``clean`` and, once the
-    pictures are there, ``decode``.
+    Latents are finished; on pictures a device may still be at work: asking ``developed`` for them waits. ``attended``
+    are the ids of the memory frames in its attention context. ``seconds`` are those of ``denoise``, ``clean`` and
+    ``decode`` that are over, ``later`` the others, once the pictures are there.
     """
 
     index: int
@@ -112,6 +112,7 @@ class Chunk:
     evicted: EvictedChunk | None
     attended: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
+    later: dict[str, float] = field(default_factory=dict)
 
     @property
     def late(self) -> bool:

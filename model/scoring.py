@@ -73,22 +73,6 @@ class Scorer:
         return queries[[self.layers.index(layer) for layer in other.layers]], other
 
 
-def affinity(queries: torch.Tensor, text: TextContext, layer: int) -> torch.Tensor:
-    """Return ``[frames, tokens, heads]``: how much one layer's tokens are drawn to a text, padding excluded.
-
-    Args:
-        queries: text queries of the layer, ``[frames, tokens, heads, head_dim]``.
-        text: one text's context.
-        layer: whose keys to use.
-    """
-    keys = text.keys[layer][0]
-    if text.mask is not None:
-        keys = keys[text.mask[0]]
-    logits = torch.einsum("fthd,nhd->fthn", queries.float(), keys.float()) / keys.shape[-1] ** 0.5
-    drawn: torch.Tensor = logits.logsumexp(-1) - math.log(keys.shape[0])
-    return drawn
-
-
 def evidence(queries: torch.Tensor, phrases: Sequence[TextContext], empty: TextContext, scorer: Scorer) -> torch.Tensor:
     """Return ``[frames, phrases, scoring layers, heads]``: the mean affinity of the most affine tokens.
 
@@ -98,13 +82,22 @@ def evidence(queries: torch.Tensor, phrases: Sequence[TextContext], empty: TextC
         empty: the text context of the empty text, what affinity is measured against.
         scorer: the layers that the queries are of, and how many tokens speak for a frame.
     """
-    found = queries.new_zeros((queries.shape[1], len(phrases), len(scorer.layers), queries.shape[3]), dtype=torch.float)
-    for i, layer in enumerate(scorer.layers):
-        base = affinity(queries[i], empty, layer)
-        for j, phrase in enumerate(phrases):
-            drawn = affinity(queries[i], phrase, layer) - base
-            found[:, j, i] = drawn.topk(scorer.top_tokens, dim=1).values.mean(1)
-    return found
+    wide = queries.float()
+    base = _drawn(wide, empty, scorer.layers)
+    found = [
+        (_drawn(wide, phrase, scorer.layers) - base).topk(scorer.top_tokens, dim=2).values.mean(2) for phrase in phrases
+    ]
+    return torch.stack(found).permute(2, 0, 1, 3)
+
+
+def _drawn(queries: torch.Tensor, text: TextContext, layers: Sequence[int]) -> torch.Tensor:
+    """Return ``[layers, frames, tokens, heads]``: how much tokens are drawn to a text, whatever its length."""
+    keys = torch.stack([text.keys[layer][0] for layer in layers])
+    if text.mask is not None:
+        keys = keys[:, text.mask[0]]
+    logits = torch.einsum("lfthd,lnhd->lfthn", queries, keys.float()) / keys.shape[-1] ** 0.5
+    drawn: torch.Tensor = logits.logsumexp(-1) - math.log(keys.shape[1])
+    return drawn
 
 
 def visibility(

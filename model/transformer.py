@@ -54,6 +54,22 @@ that attends in shares takes the last queries several times over, and after the 
 """
 
 
+Projected = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Queries, keys and values ``[batch, tokens, dim]``."""
+
+
+class Turned(NamedTuple):
+    """What self-attention reads, ``[batch, tokens, heads, head_dim]``: turned queries and keys, and values.
+
+    ``plain`` are the keys before turning, if they were wanted.
+    """
+
+    queries: torch.Tensor
+    keys: torch.Tensor
+    values: torch.Tensor
+    plain: torch.Tensor | None
+
+
 class RMSNorm(nn.Module):
     """Root-mean-square norm over all heads' channels, computed in float32."""
 
@@ -78,6 +94,38 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor
     rows = q.reshape(k.shape[0], -1, *q.shape[2:])
     out = F.scaled_dot_product_attention(rows.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=bias)
     return out.transpose(1, 2).reshape(*q.shape[:2], -1)
+
+
+def normed(
+    x: torch.Tensor,
+    factor: torch.Tensor,
+    shift: torch.Tensor,
+    eps: float,
+    more: torch.Tensor | None = None,
+    gate: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return tokens, and their layer norm times ``factor`` plus ``shift``, computed in float32.
+
+    Args:
+        x: ``[batch, frames, tokens, dim]``.
+        factor: float32, ``[batch, frames, 1, dim]`` or ``[dim]``.
+        shift: likewise.
+        eps: of the norm.
+        more: what is added to the tokens first, ``[batch, frames * tokens, dim]``.
+        gate: what that is multiplied by, float32 ``[batch, frames, 1, dim]``.
+    """
+    if x.is_cuda and not torch.is_grad_enabled():
+        from memreel.model import rows_gpu
+
+        factor, shift = factor.contiguous(), shift.contiguous()
+        if more is None:
+            return x, rows_gpu.normed(x, factor, shift, eps)
+        moved, found = rows_gpu.added_norm(x, factor, shift, eps, more, None if gate is None else gate.contiguous())
+        return moved, found
+    if more is not None:
+        more = more.view(x.shape)
+        x = (x + (more if gate is None else more * gate)).to(x.dtype)
+    return x, (F.layer_norm(x.float(), x.shape[-1:], eps=eps) * factor + shift).to(x.dtype)
 
 
 def undivided(queries: int) -> None:
@@ -109,14 +157,39 @@ class Attention(nn.Module):
         self.qkv = merged
         del self.q, self.k, self.v
 
-    def query_key_value(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Project tokens to normalised queries, normalised keys and values, for self-attention."""
+    def projected(self, x: torch.Tensor) -> Projected:
+        """Project tokens to queries, keys and values ``[batch, tokens, dim]``, for self-attention."""
         if self.qkv is None:
-            return self.query(x), *self.key_value(x)
+            return self.q(x), self.k(x), self.v(x)
         q, k, v = self.qkv(x).chunk(3, -1)
-        heads = (self.heads, -1)
-        q, k = self.norm_q(q), self.norm_k(k)
-        return torch.unflatten(q, -1, heads), torch.unflatten(k, -1, heads), torch.unflatten(v, -1, heads)
+        return q, k, v
+
+    def turned(
+        self,
+        projected: Projected,
+        turn: torch.Tensor,
+        room: Room | None = None,
+        shares: tuple[int, int] | None = None,
+        plain: bool = True,
+    ) -> Turned:
+        """Normalise what was projected, and turn queries and keys.
+
+        Args:
+            projected: queries, keys and values.
+            turn: rotation of the tokens.
+            room: where turned keys and values go; if it is in e4m3, so are the queries.
+            shares: the queries from the first number on are to stand there as often as the second says.
+            plain: whether keys are wanted as they were before turning.
+        """
+        q, k, v = projected
+        q, k, v = (torch.unflatten(part, -1, (self.heads, -1)) for part in (self.norm_q(q), self.norm_k(k), v))
+        q, turned = rotate(q, turn), rotate(k, turn)
+        if room is not None:
+            room.take(turned, v)
+            q = q if room.scale is None else rounded(q)
+        if shares is not None:
+            q = torch.cat([q, *[q[:, shares[0] :]] * (shares[1] - 1)], 1)
+        return Turned(q, turned, v, k if plain else None)
 
     def query(self, x: torch.Tensor) -> torch.Tensor:
         """Project tokens to normalised queries ``[batch, tokens, heads, head_dim]``."""
@@ -133,7 +206,7 @@ class Block(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.dim, self.eps = config.dim, config.eps
+        self.eps = config.eps
         self.self_attn = Attention(config)
         self.cross_attn = Attention(config)
         self.norm3 = nn.LayerNorm(config.dim, config.eps)
@@ -142,53 +215,25 @@ class Block(nn.Module):
         )
         self.modulation = nn.Parameter(torch.randn(1, 6, config.dim) / config.dim**0.5)
 
-    def _modulated(self, x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        return F.layer_norm(x.float(), (self.dim,), eps=self.eps) * (1 + scale) + shift
-
-    def before(
-        self,
-        x: torch.Tensor,
-        modulation: torch.Tensor,
-        turn: torch.Tensor,
-        room: Room | None = None,
-        shares: tuple[int, int] | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return rotated queries, rotated keys, plain keys and values of tokens ``[batch, frames, tokens, dim]``.
-
-        Args:
-            x: the tokens.
-            modulation: of the block, by frame.
-            turn: rotation of the tokens.
-            room: where rotated keys and values go as well; if it is in e4m3, so are the queries.
-            shares: the queries from the first number on are to stand there as often as the second says.
-        """
+    def before(self, x: torch.Tensor, modulation: torch.Tensor) -> Projected:
+        """Return queries, keys and values of tokens ``[batch, frames, tokens, dim]``, as they were projected."""
         shift, scale = self._parts(modulation)[:2]
-        h = self._modulated(x, shift, scale).to(self.norm3.weight.dtype).flatten(1, 2)
-        q, k, v = self.self_attn.query_key_value(h)
-        q, turned = rotate(q, turn), rotate(k, turn)
-        if room is not None:
-            room.take(turned, v)
-            q = q if room.scale is None else rounded(q)
-        if shares is not None:
-            q = torch.cat([q, *[q[:, shares[0] :]] * (shares[1] - 1)], 1)
-        return q, turned, k, v
+        h = normed(x, 1 + scale, shift, self.eps)[1]
+        return self.self_attn.projected(h.flatten(1, 2))
 
     def between(
         self, x: torch.Tensor, attended: torch.Tensor, modulation: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add what self-attention found; return the tokens and their text queries."""
-        gate = self._parts(modulation)[2]
-        x = (x + self.self_attn.o(attended).view(x.shape) * gate).to(x.dtype)
-        norm = self.norm3
-        h = F.layer_norm(x.float(), (self.dim,), norm.weight.float(), norm.bias.float(), self.eps)
-        h = h.to(norm.weight.dtype).flatten(1, 2)
-        return x, self.cross_attn.query(h)
+        gate, norm = self._parts(modulation)[2], self.norm3
+        more = self.self_attn.o(attended)
+        x, h = normed(x, norm.weight.float(), norm.bias.float(), self.eps, more, gate)
+        return x, self.cross_attn.query(h.flatten(1, 2))
 
     def after(self, x: torch.Tensor, attended: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
         """Add what text cross-attention found, then the feed-forward net."""
         shift, scale, gate = self._parts(modulation)[3:]
-        x = (x + self.cross_attn.o(attended).view(x.shape)).to(x.dtype)
-        h = self._modulated(x, shift, scale).to(self.norm3.weight.dtype)
+        x, h = normed(x, 1 + scale, shift, self.eps, self.cross_attn.o(attended))
         fed: torch.Tensor = self.ffn(h)
         return (x + fed * gate).to(x.dtype)
 
@@ -214,9 +259,13 @@ class Head(nn.Module):
 
 
 class Pieces(NamedTuple):
-    """How a block runs, each taking the block first: up to self-attention, between the two attentions, after them."""
+    """How a block runs: up to its projections, up to self-attention, between the two attentions, after them.
 
-    before: Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]
+    Each takes the block first, but for ``turned``, which takes its self-attention.
+    """
+
+    before: Callable[..., Projected]
+    turned: Callable[..., Turned]
     between: Callable[..., tuple[torch.Tensor, torch.Tensor]]
     after: Callable[..., torch.Tensor]
 
@@ -240,7 +289,7 @@ class VideoTransformer(nn.Module):
         """From which query on they stand before that kernel more than once, and how often, by how many there are."""
         self.text_kernel: Kernel = attend
         """What computes attention to texts where nothing is masked."""
-        self.pieces: Pieces = Pieces(Block.before, Block.between, Block.after)
+        self.pieces: Pieces = Pieces(Block.before, Attention.turned, Block.between, Block.after)
         """What runs a block around its two attentions: its methods, or compiled equals of them."""
         self.head = Head(config)
         self._start()
@@ -306,7 +355,7 @@ class VideoTransformer(nn.Module):
         """
         x = self.patchify(latents)
         time, modulation = self.embed_time(timesteps)
-        before, between, after = self.pieces
+        before, turned, between, after = self.pieces
         share = self.shares(turn.shape[1])
 
         def how(scale: torch.Tensor | None) -> tuple[object, ...]:
@@ -314,15 +363,15 @@ class VideoTransformer(nn.Module):
 
         for i, block in enumerate(self.each_block()):
             room = None if context is None else context.room_for(i, turn.shape[1])
-            q, turned, k, v = before(block, x, modulation, turn, room, share)
-            keys, values = (turned, v) if context is None else context.joined(i, turned, v)
-            attended = self.kernel(q, keys, values, *how(None if room is None else room.scale))
+            own = turned(block.self_attn, before(block, x, modulation), turn, room, share, written is not None)
+            keys, values = own[1:3] if context is None else context.joined(i, own.keys, own.values)
+            attended = self.kernel(own.queries, keys, values, *how(None if room is None else room.scale))
             x, query = between(block, x, attended.to(x.dtype), modulation)
             if text.mask is None:
                 read = self.text_kernel(query, text.keys[i], text.values[i])
             else:
                 read = attend(query, text.keys[i], text.values[i], text.mask)
             x = after(block, x, read, modulation)
-            if written is not None:
-                written.take(i, k, v, query)
+            if written is not None and own.plain is not None:
+                written.take(i, own.plain, own.values, query)
         return self.unpatchify(self.head(x, time), latents.shape[-2], latents.shape[-1]).float()

@@ -100,15 +100,15 @@ def measure(model: WanModel, config: RunConfig, chunks: int, profile: Path | Non
         for _ in range(steady - 1):
             loop.turn()
         warm = time.perf_counter()
-        turns: list[tuple[dict[str, float], dict[str, float]]] = []
+        turns: list[tuple[dict[str, float], ...]] = []
         for _ in range(chunks):
             chunk, parts = loop.turn()
-            turns.append((chunk.seconds, parts))  # the chunk itself is let go of: it holds what left the window
+            turns.append((chunk.seconds, chunk.later, parts))  # the chunk itself holds what left the window
         attended = len(chunk.attended)
         _ = chunk.pictures
         if profile is not None:
             profile.write_text(traced(loop, device=model.device))
-    spent = [{**seconds, **parts} for seconds, parts in turns]
+    spent = [{**seconds, **later, **parts} for seconds, later, parts in turns]
     for each in spent:
         each["transformer"] = each["denoise"] + each["clean"]
     figures = {name: _spread([1000 * each[name] for each in spent]) for name in (*PARTS, "pictures", "transformer")}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from memreel.model.clock import mark, on_gpu, reach, seconds
+from memreel.model.clock import Mark, mark, on_gpu, reach, seconds
 from memreel.model.protocol import Log, Pictures
 from memreel.model.wan.vae import Codec, Decoding
 
@@ -55,7 +55,11 @@ class Darkroom:
 
     @torch.inference_mode()
     def develop(
-        self, decoding: Decoding, latents: torch.Tensor, spent: dict[str, float] | None = None
+        self,
+        decoding: Decoding,
+        latents: torch.Tensor,
+        spent: dict[str, float] | None = None,
+        clean: tuple[Mark, Mark] | None = None,
     ) -> Callable[[], Pictures]:
         """Begin to decode the next latent frames ``[frames, c, h, w]``.
 
@@ -63,6 +67,8 @@ class Darkroom:
             decoding: of the video that they belong to.
             latents: on the device; they may be let go of at once.
             spent: where the seconds that it took are put, as ``decode``, when they are known.
+            clean: beginning and end of their clean pass, whose seconds are put there too. What is decoded is there
+                when it begins; without, when the device has done all that it was given.
 
         Returns:
             What waits for the pictures, in any thread.
@@ -71,9 +77,12 @@ class Darkroom:
         if beside is None:
             began = mark(self.device)
             pictures = as_pictures(decoded(decoding, latents))
-            spent["decode"] = seconds(began, mark(self.device))
+            spent |= _spent(clean, (began, mark(self.device)))
             return at_hand(pictures)
-        beside.wait_stream(torch.cuda.current_stream(self.device))
+        if clean is not None and isinstance(clean[0], torch.cuda.Event):
+            beside.wait_event(clean[0])
+        else:
+            beside.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(beside):
             latents.record_stream(beside)  # its memory is not given away before
             began = mark(self.device)
@@ -85,10 +94,17 @@ class Darkroom:
 
         def developed() -> Pictures:
             reach(there)
-            spent["decode"] = seconds(began, ended)
+            if clean is not None:
+                reach(clean[1])
+            spent.update(_spent(clean, (began, ended)))
             return as_pictures(held)
 
         return developed
+
+
+def _spent(clean: tuple[Mark, Mark] | None, decode: tuple[Mark, Mark]) -> dict[str, float]:
+    """Return the seconds of a clean pass, if there was one, and of decoding."""
+    return {**({} if clean is None else {"clean": seconds(*clean)}), "decode": seconds(*decode)}
 
 
 class Timeline:

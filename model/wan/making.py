@@ -1,9 +1,10 @@
 """Makes the next chunk of one or more videos: few denoising steps, a clean pass, and on to the darkroom.
 
 Videos whose contexts are of one size go through the transformer as one batch, the others after them. Between the first
-and the last operation of a chunk nothing waits for the device: that its latents are finite is asked on the device and
-looked at when the clean pass is over, and pictures are developed beside the next chunk. Either every stream moves on
-or none does. Between steps the clean estimate is noised again with fresh noise (the few-step rule of
+and the last operation of a chunk nothing waits for the device: its latents, and whether they are finite, come to host
+memory by themselves, and a chunk is handed out as soon as they are there. The clean pass goes on meanwhile, and
+pictures are developed beside it, so that what a caller does between chunks costs the device nothing. Either every
+stream moves on or none does. Between steps the clean estimate is noised again with fresh noise (the few-step rule of
 distribution-matching distillation); the last estimate is the chunk.
 """
 
@@ -44,13 +45,31 @@ class Order:
 
 @dataclass(frozen=True)
 class Batch:
-    """Chunks that were made together: latents ``[batch, frames, c, h, w]``, and the device's word that all is well."""
+    """Chunks that were made together: latents ``[batch, frames, c, h, w]``, and the device's word that all is well.
+
+    ``held`` are the latents in host memory, good like ``finite`` once the device has come to the third mark: that of
+    denoising's end, between those of the laid-out context and of the clean pass.
+    """
 
     orders: list[Order]
     latents: torch.Tensor
+    held: torch.Tensor
     finite: torch.Tensor
     sheet: Sheet
     marks: tuple[Mark, Mark, Mark, Mark]
+
+
+@dataclass(frozen=True)
+class Made:
+    """One video's next chunk: its latents on the device and in host memory, its keys, values and queries.
+
+    ``clean`` are the moments between which the clean pass writes the latter; the latents are there before.
+    """
+
+    latents: torch.Tensor
+    held: torch.Tensor
+    written: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    clean: tuple[Mark, Mark]
 
 
 @contextmanager
@@ -94,7 +113,7 @@ def make(streams: Sequence[WanStream], memories: Sequence[Sequence[MemoryFrame]]
             batches.append(_made(model, orders, mark(model.device) if batches else began))
         for stream in streams:
             stream.draw_ahead()  # while the device works
-        reach(batches[-1].marks[-1])
+        reach(batches[-1].marks[2])
         _require_finite(batches)
         chunks = [chunk for batch in batches for chunk in _finished(batch)]
     made = {id(stream): chunk for stream, chunk in chunks}
@@ -113,9 +132,10 @@ def _made(model: WanModel, orders: list[Order], began: Mark) -> Batch:
         velocity = model.passes.velocity(x, sigma * TIMESTEPS, texts, turn, context, len(model.sigmas))
         clean = x - sigma * velocity
     finite = clean.isfinite().flatten(1).all(1).to("cpu", non_blocking=True)
+    held = clean.to("cpu", non_blocking=True)
     denoised = mark(model.device)
     sheet = model.passes.write(clean, texts, turn, context)
-    return Batch(orders, clean, finite, sheet, (began, laid, denoised, mark(model.device)))
+    return Batch(orders, clean, held, finite, sheet, (began, laid, denoised, mark(model.device)))
 
 
 def _require_finite(batches: Sequence[Batch]) -> None:
@@ -129,12 +149,11 @@ def _require_finite(batches: Sequence[Batch]) -> None:
 
 
 def _finished(batch: Batch) -> list[tuple[WanStream, Chunk]]:
-    names = ("context", "denoise", "clean")
-    spent = {
-        name: seconds(*pair) for name, pair in zip(names, zip(batch.marks, batch.marks[1:], strict=False), strict=True)
-    }
+    began, laid, denoised, _ = batch.marks
+    spent = {"context": seconds(began, laid), "denoise": seconds(laid, denoised)}
     found = []
     for row, order in enumerate(batch.orders):
         written = batch.sheet.row(row, batch.latents.shape[1])
-        found.append((order.stream, order.stream.finish(batch.latents[row], written, order.attended, dict(spent))))
+        made = Made(batch.latents[row], batch.held[row], written, batch.marks[2:])
+        found.append((order.stream, order.stream.finish(made, order.attended, dict(spent))))
     return found

@@ -18,6 +18,7 @@ from memreel.configs.schema import WanConfig
 from memreel.errors import ModelError, UserError
 from memreel.model.attention import ROUNDED, Choice, choose
 from memreel.model.cache import Workspace
+from memreel.model.clock import mark, on_gpu, reach
 from memreel.model.context import TextContext
 from memreel.model.epilogue import fuse_gelu
 from memreel.model.fingerprint import fingerprint
@@ -27,7 +28,7 @@ from memreel.model.passes import Passes
 from memreel.model.protocol import EvictedChunk, Log, Pictures, VideoSpec
 from memreel.model.sampler import TIMESTEPS, shifted
 from memreel.model.scoring import Scorer, visibility
-from memreel.model.transformer import Block, Pieces, VideoTransformer
+from memreel.model.transformer import Pieces, VideoTransformer
 from memreel.model.wan.checkpoint import load_transformer
 from memreel.model.wan.decoding import Darkroom, Timeline
 from memreel.model.wan.files import files_of
@@ -83,6 +84,8 @@ class WanModel:
         if config.speed == "graphs" and isinstance(codec, TinyDecoder):
             codec.record(device)
         self.darkroom = Darkroom(device)
+        self._scoring = torch.cuda.Stream(device, priority=-1) if on_gpu(device) else None
+        """Where what left the window is scored, beside what the device does meanwhile."""
         self._phrase = lru_cache(maxsize=64)(self._read_phrase)
         self._timelines: WeakKeyDictionary[Log, Timeline] = WeakKeyDictionary()
 
@@ -114,13 +117,26 @@ class WanModel:
         net.kernel, net.shares = chosen.kernel, chosen.shares(net.config.heads, self.device)
         to_text = "auto" if config.attention in ROUNDED else config.attention
         net.text_kernel = choose(to_text, queries, MAX_TOKENS, self.device, self.dtype).kernel
-        if config.speed != "eager":
-            net.pieces = Pieces(
-                torch.compile(Block.before, dynamic=False),
-                torch.compile(Block.between, dynamic=False),
-                torch.compile(Block.after, dynamic=False),
-            )
+        net.pieces = self._pieces()
         return chosen
+
+    def _pieces(self) -> Pieces:
+        """Return how a block runs: compiled unless that is not to be waited for."""
+        before, turned, between, after = self.net.pieces
+        if on_gpu(self.device) and self.net.config.head_dim.bit_count() == 1:
+            from memreel.model import fused_gpu
+
+            turned = fused_gpu.turned
+        elif self.config.speed != "eager":
+            turned = torch.compile(turned, dynamic=False)
+        if self.config.speed == "eager":
+            return Pieces(before, turned, between, after)
+        return Pieces(
+            torch.compile(before, dynamic=False),
+            turned,
+            torch.compile(between, dynamic=False),
+            torch.compile(after, dynamic=False),
+        )
 
     def open(self, seed: int) -> WanStream:
         """Open a stream whose noise is a function of (``seed``, chunk index, step) alone."""
@@ -141,6 +157,8 @@ class WanModel:
     @torch.inference_mode()
     def _read_phrase(self, text: str) -> TextContext:
         """Encode a phrase for scoring: the keys of its own tokens, without padding, at the scoring layers."""
+        if self._scoring is not None:  # a text may be one that is being encoded as a prompt
+            self._scoring.wait_stream(torch.cuda.default_stream(self.device))
         found = self.net.text_context(self.text.states(text).unsqueeze(0).to(self.device, self.dtype), None)
         wanted = set(self.scorer.layers)
         return TextContext([k if i in wanted else k[:, :0] for i, k in enumerate(found.keys)], [], None)
@@ -163,6 +181,7 @@ class WanModel:
         last = self.open(0).restore(log, index + self.layout.local // self.layout.chunk + 1)
         if last is None or last.evicted is None or last.evicted.index != index:
             raise ModelError(f"wan: chunk {index} did not leave the window where it should have")
+        reach(mark(self.device))  # scoring takes it for finished
         return last.evicted
 
     @on_model_thread
@@ -171,8 +190,9 @@ class WanModel:
         """Score how visible each phrase is in each frame of a chunk, ``[frames, phrases]`` in 0..1."""
         if not phrases:
             return torch.zeros(evicted.latents.shape[0], 0)
-        queries, chosen = self.scorer.asked(evicted.queries, scorer)
-        return visibility(queries, [self._phrase(p) for p in phrases], self._phrase(""), chosen)
+        with torch.cuda.stream(self._scoring):  # its clean pass was over before the newest chunk's latents
+            queries, chosen = self.scorer.asked(evicted.queries, scorer)
+            return visibility(queries, [self._phrase(p) for p in phrases], self._phrase(""), chosen)
 
 
 def load(config: ModelConfig) -> WanModel:

@@ -33,7 +33,7 @@ from memreel.model.protocol import (
 )
 from memreel.model.sampler import noise
 from memreel.model.wan.decoding import Timeline, at_hand
-from memreel.model.wan.making import Order, make, within_memory
+from memreel.model.wan.making import Made, Order, make, within_memory
 from memreel.model.wan.state import NO_PICTURES, State, packed, unpacked
 from memreel.model.wan.switch import Governing, distance, window
 from memreel.model.worker import on_model_thread
@@ -136,23 +136,17 @@ class WanStream:
         """Draw the noise of the chunk after the next one."""
         self._drawn = self.index + 1, self._draws(self.index + 1)
 
-    def finish(
-        self,
-        latents: torch.Tensor,
-        written: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-        attended: list[str],
-        seconds: dict[str, float],
-    ) -> Chunk:
+    def finish(self, made: Made, attended: list[str], seconds: dict[str, float]) -> Chunk:
         """Take in what was made, and move on.
 
         Args:
-            latents: of the next chunk.
-            written: its keys, values and queries.
+            made: the next chunk.
             attended: ids of its memory frames.
-            seconds: what it cost; its decoding is added when it is known.
+            seconds: what it cost so far.
         """
-        developed = self.model.darkroom.develop(self._decoding, latents, seconds)
-        return self._push(latents, written, developed, attended, seconds)
+        later = {} if on_gpu(self.model.device) else seconds
+        developed = self.model.darkroom.develop(self._decoding, made.latents, later, clean=made.clean)
+        return self._push(made.held, made.written, developed, attended, seconds, later)
 
     @on_model_thread
     @torch.inference_mode()
@@ -190,7 +184,7 @@ class WanStream:
             plan = self.cache.plan(self._ready(memory))
             sheet = self._encode(latents, self._governing.context(), plan, self.cache.current())
             pictures = timeline.pictures(number)
-            last = self._push(latents, sheet.row(0, len(latents)), at_hand(pictures), logged.attended, {})
+            last = self._push(latents, sheet.row(0, len(latents)), at_hand(pictures), logged.attended, {}, {})
             if last.evicted is not None:
                 kept |= _frames(last.evicted, wanted)
             kept = {place: frame for place, frame in kept.items() if wanted[place] > number}
@@ -243,7 +237,7 @@ class WanStream:
         cache, sink = self.cache, self.cache.sink
         first = sink is not None and chunk.index == sink.index
         cache.sink = None if first else sink
-        sheet = self._encode(chunk.latents, text, cache.plan(()), self._times_of(chunk))
+        sheet = self._encode(self._there(chunk.latents), text, cache.plan(()), self._times_of(chunk))
         keys, values, _ = sheet.row(0, len(chunk.latents))
         again = replace(chunk, keys=keys, values=values)
         cache.sink = again if first else sink
@@ -268,10 +262,9 @@ class WanStream:
         return ready
 
     def _tensors(self, frame: MemoryFrame) -> Pair:
-        device = self.model.device
         if frame.keys is not None and frame.values is not None:
             return self._there(frame.keys), self._there(frame.values)
-        latent = frame.latent.to(device).unsqueeze(0)
+        latent = self._there(frame.latent).unsqueeze(0)
         keys, values, _ = self._encode(latent, self.model.read(frame.text), Plan([], []), [0.0]).row(0, 1)
         return keys[:, 0], values[:, 0]
 
@@ -306,6 +299,7 @@ class WanStream:
         developed: Callable[[], Pictures],
         attended: list[str],
         seconds: dict[str, float],
+        later: dict[str, float],
     ) -> Chunk:
         """Take a chunk into the cache and move on."""
         finished = EvictedChunk(self.index, latents, *written, NO_PICTURES, self._governing.text or "")
@@ -316,7 +310,7 @@ class WanStream:
             evicted = replace(evicted, pictures=self._developed.pop(evicted.index)()[every - 1 :: every])
         self._governing.advance()
         self.index = finished.index + 1
-        return Chunk(finished.index, latents, developed, evicted, attended, seconds)
+        return Chunk(finished.index, latents, developed, evicted, attended, seconds, later)
 
 
 class Together:

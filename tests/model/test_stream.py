@@ -82,8 +82,8 @@ def uncached(
     time, modulation = transformer.embed_time(timesteps)
     turn = rotation(times, *TOKENS, CONFIG.head_dim)
     for layer, block in enumerate(transformer.blocks):
-        q, k, _, v = block.before(x, modulation, turn)  # type: ignore[operator]
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        own = block.self_attn.turned(block.before(x, modulation), turn)  # type: ignore[operator, union-attr]
+        q, k, v = (t.transpose(1, 2) for t in own[:3])
         attended = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x, query = block.between(x, attended.transpose(1, 2).flatten(2), modulation)  # type: ignore[operator]
         parts = []

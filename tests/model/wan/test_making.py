@@ -190,7 +190,10 @@ def test_pictures_may_be_asked_for_late_and_stills_of_what_leaves_are_its_own(
     expected = alone(model, 0, [MIA] * 5)
     develop, waiting = model.darkroom.develop, list[str]()
 
-    def slow(decoding: object, latents: torch.Tensor, spent: dict[str, float]) -> Callable[[], object]:
+    def slow(
+        decoding: object, latents: torch.Tensor, spent: dict[str, float], clean: tuple[float, float]
+    ) -> Callable[[], object]:
+        assert clean[0] <= clean[1]
         later = develop(decoding, latents)
 
         def asked() -> object:

@@ -138,7 +138,8 @@ def uncached(film: Film, index: int, x: torch.Tensor, sigma: float, texts: dict[
     still = rotation([0.0] * latents.shape[1], *model.grid, 128)
     still = torch.stack((torch.ones_like(still[0]), torch.zeros_like(still[1])))
     for layer, block in enumerate(net.each_block()):
-        q, _, k, v = (part.unflatten(1, (-1, tokens)) for part in block.before(hidden, modulation, still))
+        own = block.self_attn.turned(block.before(hidden, modulation), still)
+        q, k, v = (part.unflatten(1, (-1, tokens)) for part in own[:3])
         found = []
         for c in range(index + 1):
             places = [3 * chunk + i for chunk, i in attended(film, c)] + [3 * c, 3 * c + 1, 3 * c + 2]
