@@ -108,7 +108,7 @@ class Lexicon:
     def _is_title(self, word: str) -> bool:
         if word in self.words["titles"] or self.listed["nouns"].get(word) == "person":
             return True
-        from memreel.agent.tagging import is_in_dictionary
+        from memreel.agent.dictionary import is_in_dictionary
 
         label, _, lead = self._probe("nouns", word)
         return label == "person" and lead >= TITLE and word not in self.listed["names"] and is_in_dictionary(word)
@@ -144,7 +144,7 @@ class Lexicon:
         last = noun.rsplit(" ", 1)[-1]
         if "-" in last and (tail := last.rsplit("-", 1)[-1]) in table:
             return table[tail]
-        from memreel.agent.tagging import is_in_dictionary
+        from memreel.agent.dictionary import is_in_dictionary
 
         for ending in ("woman", "man", "girl", "boy"):
             if last.endswith(ending):
@@ -162,13 +162,13 @@ class Lexicon:
 
     def _is_doer(self, noun: str) -> bool:
         """Tell whether a noun is made from a verb for who does it: "heckler"."""
-        from memreel.agent.tagging import might_be_verb
+        from memreel.agent.dictionary import might_be_verb
 
         return noun.endswith(("er", "or")) and any(might_be_verb(stem) for stem in (noun[:-1], noun[:-2]))
 
     def _closed_compound(self, noun: str) -> str:
         """Return the listed noun that a compound written as one word ends in: "shop" of "barbershop"."""
-        from memreel.agent.tagging import is_in_dictionary
+        from memreel.agent.dictionary import is_in_dictionary
 
         for cut in range(3, len(noun) - 3):
             if noun[cut:] in self.listed["nouns"] and noun[cut - 1] != "s" and is_in_dictionary(noun[:cut]):
