@@ -22,7 +22,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import memreel.model
 from memreel.agent.enrich import enrich
@@ -47,11 +46,10 @@ from memreel.memory.records import BankState, Entity
 from memreel.model.minilm import sentence_encoder
 from memreel.model.protocol import Chunk, EvictedChunk, VideoModel, place_of
 from memreel.output.behind import Behind
+from memreel.output.events import Event
 from memreel.output.growing import GrowingVideo
 from memreel.output.report import write_report
 from memreel.output.run_folder import RunFolder
-
-Event = dict[str, Any]
 
 _open: dict[Path, Session] = {}
 _lock = threading.Lock()
