@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from memreel.agent.antecedents import link
+from memreel.agent.dictionary import LONGEST_WORD
 from memreel.agent.discourse import read
 from memreel.agent.identity import decide
 from memreel.agent.known import Known, known_cast, told_of
@@ -29,7 +30,7 @@ from memreel.agent.reading import (
     with_presence,
 )
 from memreel.agent.referents import Discourse, Open, Referent, presence_of
-from memreel.agent.tagging import LONGEST_WORD, split
+from memreel.agent.tagging import split
 from memreel.memory.records import BankState, Entity, Kind, Presence
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from memreel.agent.dictionary import singular
 from memreel.agent.lexicon import lexicon
 from memreel.agent.phrases import ANIMATE, Phrase
-from memreel.agent.tagging import Token, singular
+from memreel.agent.tagging import Token
 
 if TYPE_CHECKING:
     from memreel.agent.mention import Mention

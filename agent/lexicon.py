@@ -4,7 +4,7 @@ Listed words are looked up in ``lexicon.yaml``. Every other word is classified b
 sentence encoder, fitted by ridge regression to the same lists, so the lists are examples and not an inventory. The
 fitted probes are shipped as ``lexicon.npz``; ``python -m memreel.agent.lexicon`` makes them anew.
 
-This module knows single words only: no grammar, no cast.
+This module knows single words only: no grammar, no cast. Parts of speech are `memreel.agent.dictionary`'s.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from memreel.agent.dictionary import LONGEST_WORD, is_in_dictionary, might_be_verb
 from memreel.errors import MemreelError
 
 FOLDER = Path(__file__).parent
@@ -26,7 +27,6 @@ WORDS = FOLDER / "lexicon.yaml"
 PROBES = FOLDER / "lexicon.npz"
 RIDGE = 0.3
 """Regularisation of the probes; 0.1 to 1 give the same leave-one-out accuracy."""
-LONGEST_WORD = 40
 MOST_TITLES = 4
 """Words of a name that may be titles."""
 LEAD = 0.08
@@ -108,8 +108,6 @@ class Lexicon:
     def _is_title(self, word: str) -> bool:
         if word in self.words["titles"] or self.listed["nouns"].get(word) == "person":
             return True
-        from memreel.agent.tagging import is_in_dictionary
-
         label, _, lead = self._probe("nouns", word)
         return label == "person" and lead >= TITLE and word not in self.listed["names"] and is_in_dictionary(word)
 
@@ -144,8 +142,6 @@ class Lexicon:
         last = noun.rsplit(" ", 1)[-1]
         if "-" in last and (tail := last.rsplit("-", 1)[-1]) in table:
             return table[tail]
-        from memreel.agent.tagging import is_in_dictionary
-
         for ending in ("woman", "man", "girl", "boy"):
             if last.endswith(ending):
                 return "person"
@@ -162,14 +158,10 @@ class Lexicon:
 
     def _is_doer(self, noun: str) -> bool:
         """Tell whether a noun is made from a verb for who does it: "heckler"."""
-        from memreel.agent.tagging import might_be_verb
-
         return noun.endswith(("er", "or")) and any(might_be_verb(stem) for stem in (noun[:-1], noun[:-2]))
 
     def _closed_compound(self, noun: str) -> str:
         """Return the listed noun that a compound written as one word ends in: "shop" of "barbershop"."""
-        from memreel.agent.tagging import is_in_dictionary
-
         for cut in range(3, len(noun) - 3):
             if noun[cut:] in self.listed["nouns"] and noun[cut - 1] != "s" and is_in_dictionary(noun[:cut]):
                 return noun[cut:]

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from memreel.agent.dictionary import is_in_dictionary, is_noun, singular
 from memreel.agent.lexicon import Gender, Lexicon, lexicon
 from memreel.agent.names import is_name, share_name
 from memreel.agent.phrases import ANIMATE
 from memreel.agent.reading import Candidates, ParsedEntity
-from memreel.agent.tagging import is_in_dictionary, is_noun, singular
 from memreel.memory.records import BankState, CastMember, Entity, Kind
 
 GOOD_ENOUGH = 0.6

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from memreel.agent.dictionary import may_be_verb, might_be_verb
 from memreel.agent.lexicon import Lexicon
-from memreel.agent.tagging import Token, may_be_verb, might_be_verb
+from memreel.agent.tagging import Token
 
 DETERMINERS = ("AT0", "DPS", "DT0", "CRD", "ORD")
 ADJECTIVES = ("AJ0", "AJC", "AJS")

@@ -1,9 +1,10 @@
 """From a text to tagged tokens: words, sentences, parts of speech and lemmas.
 
 The tags are those of the Hanover Tagger's English model (BNC basic tags: ``NN1`` singular noun, ``NP0`` proper noun,
-``AJ0`` adjective, ``VVZ`` verb form, ``PNP`` pronoun, ``DPS`` possessive …), which comes inside its package. This
-module corrects what a tagger of general English gets wrong in prompts (names at the start of a sentence, possessive
-"'s"); it knows nothing of phrases or entities. Text in other scripts becomes ``FOREIGN`` tokens.
+``AJ0`` adjective, ``VVZ`` verb form, ``PNP`` pronoun, ``DPS`` possessive …). This module corrects, by the words around,
+what a tagger of general English gets wrong in prompts (names at the start of a sentence, possessive "'s"); what a word
+may be by itself it asks `memreel.agent.dictionary`. It knows nothing of phrases or entities. Text in other scripts
+becomes ``FOREIGN`` tokens.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ import re
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise, takewhile
-from typing import Any
 
+from memreel.agent.dictionary import (
+    LONGEST_WORD,
+    is_in_dictionary,
+    is_word,
+    may_be_function_word,
+    may_be_verb,
+    might_be_verb,
+    singular,
+    starts_latin,
+    tagger,
+)
 from memreel.agent.lexicon import lexicon
 
-LONGEST_WORD = 40
-"""Longer "words" are no English; the tagger's cost grows with the square of a word's length."""
-DICTIONARY = -25.0
-"""Log-likelihood that the tagger gives the words of its dictionary; those that it guesses lie below -28."""
 LONGEST_SENTENCE = 120
 """Tokens tagged together."""
 
@@ -38,7 +44,6 @@ _HEADING = re.compile(
     r"\b(?:INT|EXT)\b[^a-z]{1,80}?[-–—] *(?:DAY|NIGHT|DAWN|DUSK|MORNING|EVENING|LATER|CONTINUOUS)\b\.?"
 )
 """The heading of a screenplay's scene: "INT. KITCHEN - NIGHT"."""
-_LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
 _TITLE = re.compile(r"(?:Dr|Mr|Mrs|Ms|Prof|Capt|Sgt|St|Lt)\.$")
 
 
@@ -70,67 +75,6 @@ class Token:
     def is_finite(self) -> bool:
         """A verb that can carry a clause."""
         return self.is_verb and self.tag not in ("VVG", "VVN", "VVI", "VBG", "VBN", "VBI", "VHG", "VHN", "VHI", "VDI")
-
-
-@lru_cache(maxsize=1)
-def _tagger() -> Any:
-    from HanTa.HanoverTagger import HanoverTagger
-
-    return HanoverTagger("morphmodel_en.pgz")
-
-
-@lru_cache(maxsize=8192)
-def may_be_verb(word: str) -> bool:
-    """Tell whether a word can be a finite verb, however it was tagged ("watches", "stand")."""
-    if len(word) > LONGEST_WORD or not _LATIN.match(word):
-        return False
-    return any(mark in ("VVZ", "VVB", "VVD") for mark, _ in _tagger().tag_word(word, casesensitive=False))
-
-
-@lru_cache(maxsize=8192)
-def might_be_verb(word: str) -> bool:
-    """Tell whether a word can be a verb at all, be it rarely: "trips", "surfaces"."""
-    if may_be_verb(word):
-        return True
-    stem = word.removesuffix("s")
-    if len(word) > LONGEST_WORD or not _LATIN.match(word):
-        return False
-    return any(mark in ("VVI", "VVB", "VVZ") for mark, _ in _tagger().tag_word(stem, casesensitive=False))
-
-
-@lru_cache(maxsize=8192)
-def is_in_dictionary(word: str) -> bool:
-    """Tell whether the tagger has learnt a lower-case word as a common noun, rather than guessing what it is."""
-    if len(word) > LONGEST_WORD or not _LATIN.match(word):
-        return False
-    return any(mark in ("NN1", "NN0", "NN2") and likely > DICTIONARY for mark, likely in _tagger().tag_word(word))
-
-
-@lru_cache(maxsize=8192)
-def is_word(word: str) -> bool:
-    """Tell whether the tagger has learnt a lower-case word as anything but a name."""
-    if len(word) > LONGEST_WORD or not _LATIN.match(word):
-        return True
-    return any(mark != "NP0" and likely > DICTIONARY for mark, likely in _tagger().tag_word(word))
-
-
-@lru_cache(maxsize=8192)
-def is_noun(word: str) -> bool:
-    """Tell whether a lower-case word is a noun before it is anything else."""
-    if len(word) > LONGEST_WORD or not _LATIN.match(word):
-        return False
-    return next((mark in ("NN1", "NN0") for mark, _ in _tagger().tag_word(word)), False)
-
-
-@lru_cache(maxsize=8192)
-def singular(noun: str) -> str:
-    """Return the lemma of a lower-case noun: "children" is "child"."""
-    if len(noun) > LONGEST_WORD or not _LATIN.match(noun):
-        return noun
-    if not any(mark == "NN2" for mark, _ in _tagger().tag_word(noun)):
-        return noun
-    lemma = str(_tagger().analyze(noun, pos="NN2")[0]).lower()
-    return lemma[:-2] + "y" if lemma.endswith("ie") and len(lemma) > 4 else lemma
 
 
 def split(text: str) -> list[list[str]]:
@@ -186,18 +130,16 @@ def _may_be_shouted_name(before: str, word: str) -> bool:
         return False
     if lexicon().is_listed(small):
         return False
-    return small not in lexicon().listed["adjectives"] and not any(
-        mark in ("AV0", "XX0", "AT0", "PRP", "CJC", "DT0") for mark, _ in _tagger().tag_word(small)
-    )
+    return small not in lexicon().listed["adjectives"] and not may_be_function_word(small)
 
 
 def _tag_sentence(words: list[str], number: int, names: Collection[str], common: Collection[str]) -> list[Token]:
     """Tag a sentence; ``names`` are names wherever they stand, ``common`` words no names just because they begin it."""
     plain = [
-        word if len(word) <= LONGEST_WORD and (_LATIN.match(word) or not _is_foreign(word[0])) else "."
+        word if len(word) <= LONGEST_WORD and (starts_latin(word) or not _is_foreign(word[0])) else "."
         for word in words
     ]
-    tagged = _tagger().tag_sent(plain, taglevel=1)
+    tagged = tagger().tag_sent(plain, taglevel=1)
     tokens: list[Token] = []
     for i, (word, (_, lemma, mark)) in enumerate(zip(words, tagged, strict=True)):
         if plain[i] != word:

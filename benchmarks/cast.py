@@ -23,8 +23,8 @@ from typing import Any
 import yaml
 
 from memreel.agent.analyst import Analyst
+from memreel.agent.dictionary import singular
 from memreel.agent.reading import Candidates, PromptReader, prompt_reader
-from memreel.agent.tagging import singular
 from memreel.configs.schema import AgentConfig
 from memreel.memory.cast import phrase_rows, register
 from memreel.memory.index import Candidate, TextIndex

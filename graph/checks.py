@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -23,9 +22,9 @@ from memreel.memory.cast import corrected
 from memreel.memory.ranking import blended, plainest
 from memreel.memory.records import BankState
 from memreel.model.protocol import EvictedChunk, Pictures
+from memreel.output.events import Event
 from memreel.output.run_folder import RunFolder
 
-Event = dict[str, Any]
 Recall = Callable[[int], EvictedChunk]
 """Makes a finished chunk of the video again, by its index."""
 

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from memreel.errors import StoreError
 from memreel.graph.state import MemreelState, prompt_at
 from memreel.memory.earlier import Earlier, leaving, without_earlier
 from memreel.memory.records import BankState
+from memreel.output.events import Event
 from memreel.output.run_folder import RunFolder
-
-Event = dict[str, Any]
 
 KEPT = 8
 """Prompts behind whose records stay in the state, where they can be read and edited: over a minute of video."""

@@ -22,7 +22,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import memreel.model
 from memreel.agent.enrich import enrich
@@ -35,7 +34,7 @@ from memreel.graph.journal import Journal, parted
 from memreel.graph.latents import log_of, write_latents
 from memreel.graph.record import agent_json, chapters, chunk_event, prompt_event, run_event, run_json
 from memreel.graph.snapshots import Snapshots
-from memreel.graph.state import ChunkRef, MemreelState, before_first_prompt, prompt_at, script_length
+from memreel.graph.state import ChunkRef, MemreelState, before_first_prompt, prompt_at, script_length, slid
 from memreel.graph.stopwatch import Stopwatch
 from memreel.memory.archive import to_json
 from memreel.memory.bank import Bank
@@ -47,11 +46,10 @@ from memreel.memory.records import BankState, Entity
 from memreel.model.minilm import sentence_encoder
 from memreel.model.protocol import Chunk, EvictedChunk, VideoModel, place_of
 from memreel.output.behind import Behind
+from memreel.output.events import Event
 from memreel.output.growing import GrowingVideo
 from memreel.output.report import write_report
 from memreel.output.run_folder import RunFolder
-
-Event = dict[str, Any]
 
 _open: dict[Path, Session] = {}
 _lock = threading.Lock()
@@ -258,13 +256,7 @@ class Session:
             )
         with self._watch.timed("encode"):
             self._behind.add(chunk.developed, late=chunk.late)
-        window = [*state["window"], ref]
-        evicted = None
-        if chunk.evicted is not None:
-            evicted = next((old for old in window if old["index"] == chunk.evicted.index), None)
-            if evicted is None:
-                raise StoreError(f"chunk {chunk.evicted.index} left the window, but the state does not have it there")
-            window.remove(evicted)
+        window, evicted = slid(state["window"], ref, chunk.evicted.index if chunk.evicted is not None else None)
         return {
             "index": index + 1,
             "chunk_id": ref["chunk_id"],

@@ -15,6 +15,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from memreel.agent.reading import ChatCall, ParsedEntity
+from memreel.errors import StoreError
 from memreel.memory.records import BankState, Entity, empty_bank
 
 
@@ -223,3 +224,19 @@ def script_length(state: MemreelState) -> int:
 def prompt_at(state: MemreelState, number: int) -> str:
     """Return the script's prompt ``number``, from 1, which is not one of the ``earlier`` ones."""
     return state["prompts"][number - 1 - state["earlier"]]
+
+
+def slid(window: Sequence[ChunkRef], made: ChunkRef, left: int | None) -> tuple[list[ChunkRef], ChunkRef | None]:
+    """Return the window after a chunk was made, and the chunk that left it for that, by index ``left``, if one did.
+
+    Raises:
+        StoreError: the chunk that left was not in the window.
+    """
+    chunks = [*window, made]
+    if left is None:
+        return chunks, None
+    evicted = next((chunk for chunk in chunks if chunk["index"] == left), None)
+    if evicted is None:
+        raise StoreError(f"chunk {left} left the window, but the state does not have it there")
+    chunks.remove(evicted)
+    return chunks, evicted
