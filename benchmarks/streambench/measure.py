@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from memreel.configs.schema import RunConfig
-from memreel.model.clock import on_gpu
+from memreel.model.clock import mark, on_gpu, reach, seconds
 from memreel.model.protocol import Chunk
+from memreel.model.wan.making import passed
 from memreel.model.wan.model import WanModel
 from memreel.model.worker import on_model_thread
 
@@ -76,6 +77,16 @@ class Loop:
         self.newest = chunk
         return chunk, {"bank": looked - start + ended - taken, "pictures": taken - made, "end_to_end": ended - start}
 
+    @on_model_thread
+    @torch.inference_mode()
+    def passes_alone(self) -> float:
+        """Return the seconds of the next chunk's passes with nothing else on the device; the stream does not move."""
+        model = self.stream.model
+        batch = passed(model, [self.stream.order(self.bank.frames(self.state))], mark(model.device))
+        _, laid, _, ended = batch.marks
+        reach(ended)
+        return seconds(laid, ended)
+
 
 def measure(model: WanModel, config: RunConfig, chunks: int, profile: Path | None = None) -> dict[str, Any]:
     """Run a stream until it is steady and then ``chunks`` more; return milliseconds, pictures a second and memory.
@@ -106,13 +117,14 @@ def measure(model: WanModel, config: RunConfig, chunks: int, profile: Path | Non
             turns.append((chunk.seconds, chunk.later, parts))  # the chunk itself holds what left the window
         attended = len(chunk.attended)
         _ = chunk.pictures
+        alone = [loop.passes_alone() for _ in range(chunks)]
         if profile is not None:
             profile.write_text(traced(loop, device=model.device))
     spent = [{**seconds, **later, **parts} for seconds, later, parts in turns]
-    for each in spent:
-        each["transformer"] = each["denoise"] + each["clean"]
-    figures = {name: _spread([1000 * each[name] for each in spent]) for name in (*PARTS, "pictures", "transformer")}
-    figures["end_to_end"] = _spread([1000 * each["end_to_end"] for each in spent])
+    for each, by_itself in zip(spent, alone, strict=True):
+        each |= {"beside": each["denoise"] + each["clean"], "transformer": by_itself}
+    named = (*PARTS, "pictures", "beside", "transformer", "end_to_end")
+    figures = {name: _spread([1000 * each[name] for each in spent]) for name in named}
     rates = {
         name: round(1000 * model.spec.chunk_pictures / max(row["median"], 1e-6), 2) for name, row in figures.items()
     }

@@ -110,7 +110,7 @@ def make(streams: Sequence[WanStream], memories: Sequence[Sequence[MemoryFrame]]
             groups.setdefault((order.plan.frames, order.times), []).append(order)
         batches: list[Batch] = []
         for orders in groups.values():
-            batches.append(_made(model, orders, mark(model.device) if batches else began))
+            batches.append(passed(model, orders, mark(model.device) if batches else began))
         for stream in streams:
             stream.draw_ahead()  # while the device works
         reach(batches[-1].marks[2])
@@ -120,7 +120,8 @@ def make(streams: Sequence[WanStream], memories: Sequence[Sequence[MemoryFrame]]
     return [made[id(stream)] for stream in streams]
 
 
-def _made(model: WanModel, orders: list[Order], began: Mark) -> Batch:
+def passed(model: WanModel, orders: list[Order], began: Mark) -> Batch:
+    """Give the device a batch's passes; its streams are as they were. ``began`` is the first of the batch's marks."""
     context = model.workspace.lay_out([order.plan for order in orders], model.grid)
     laid = mark(model.device)
     texts = [order.text for order in orders]

@@ -25,7 +25,7 @@ def test_every_part_of_a_chunk_is_timed_and_the_last_line_is_json(
     assert main([*SMALL, *SIZE, *more]) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     took = {name: row["median"] for name, row in report["milliseconds"].items()}
-    assert took.keys() == {*PARTS, "pictures", "transformer", "end_to_end"}
+    assert took.keys() == {*PARTS, "pictures", "beside", "transformer", "end_to_end"}
     assert all(0 < row["p10"] <= row["median"] <= row["p90"] for row in report["milliseconds"].values())
     assert took["end_to_end"] > took["transformer"]
     assert report["pictures_per_second"]["end_to_end"] == pytest.approx(12000 / took["end_to_end"], rel=0.02)

@@ -101,7 +101,7 @@ def test_one_bad_video_of_several_is_named_and_none_moves_on(folder: Path, monke
         stream.set_prompt(MIA)
     many.generate()
     with monkeypatch.context() as patch:
-        patch.setattr("memreel.model.wan.making._made", spoiling("memreel.model.wan.making", row=1), raising=True)
+        patch.setattr("memreel.model.wan.making.passed", spoiling("memreel.model.wan.making", row=1), raising=True)
         with pytest.raises(ModelError, match=r"chunk 1 has latents that are not finite"):
             many.generate()
     assert [stream.index for stream in many.streams] == [1, 1]
@@ -110,10 +110,10 @@ def test_one_bad_video_of_several_is_named_and_none_moves_on(folder: Path, monke
 
 
 def spoiling(module: str, row: int) -> Callable[..., Batch]:
-    """Return `_made`, but with a word from the device that one row is not finite."""
+    """Return `passed`, but with a word from the device that one row is not finite."""
     from importlib import import_module
 
-    made: Callable[..., Batch] = import_module(module)._made
+    made: Callable[..., Batch] = import_module(module).passed
 
     def spoiled(*given: object) -> Batch:
         batch = made(*given)

@@ -30,7 +30,7 @@ def develop_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pictures come as on a GPU: some time after their chunk, to whoever waits for them."""
     develop = Darkroom.develop
 
-    def late(self: Darkroom, *given: Any) -> Callable[[], Pictures]:
+    def late(self: Darkroom, *given: Any, **_: Any) -> Callable[[], Pictures]:
         made = develop(self, *given[:2])
 
         def developed() -> Pictures:
