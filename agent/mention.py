@@ -17,16 +17,13 @@ Role = Literal["character", "object", "pronoun", "feature"]
 class Told:
     """What a story told so far, as far as it helps to read its next prompt.
 
-    ``names`` are those of the cast; ``genders`` names and nouns of the cast that stand for one gender only, with it;
-    ``characters`` and ``things`` nouns that stand for such in this story, whatever else they mean ("the crane");
-    ``nouns`` are (name, noun) of what somebody in the cast is, and nobody else.
+    ``names`` are those of the cast; ``characters`` and ``things`` nouns that stand for such in this story, whatever
+    else they mean ("the crane").
     """
 
     names: frozenset[str] = frozenset()
-    genders: frozenset[tuple[str, Gender]] = frozenset()
     characters: frozenset[str] = frozenset()
     things: frozenset[str] = frozenset()
-    nouns: frozenset[tuple[str, str]] = frozenset()
 
 
 NOTHING = Told()

@@ -27,19 +27,21 @@ def mentions(text: str, story: Told = NOTHING) -> list[Mention]:
 
 def mentions_and_place(text: str, story: Told = NOTHING) -> tuple[list[Mention], str]:
     """Return the mentions of a text in order, and where it plays ("" if it does not say); see `mentions`."""
-    reader = _Reader(text, story)
+    reader = Grammar(text, story)
     return reader.read(), reader.place()
 
 
-class _Reader(Worn):
-    """Reads one text; a class only because every step needs tokens, phrases and words."""
+class Grammar(Worn):
+    """Reads one text: its mentions, where they stand, and where it plays."""
 
     def __init__(self, text: str, story: Told) -> None:
         super().__init__(text, story.names)
         self.known = {word.lower() for name in story.names for word in name.split()}
         self.characters, self.things = story.characters, story.things
+        self.text, self._starts = text, list[int]()
 
     def read(self) -> list[Mention]:
+        """Return the text's mentions in order."""
         skipped: set[int] = set()
         for i, phrase in enumerate(self.phrases):
             if i in skipped:
@@ -59,6 +61,21 @@ class _Reader(Worn):
                 self.mentions[said_by].name = self.mentions.pop(i).name
         appositions.join(self.mentions, self.phrases, self.tokens)
         return [self.mentions[i] for i in sorted(self.mentions)]
+
+    def start_of(self, token: int) -> int:
+        """Return where a token begins in the text."""
+        if not self._starts:
+            at = 0
+            for each in self.tokens:
+                found = self.text.find(each.text, at)
+                at = found if found >= 0 else at
+                self._starts.append(at)
+                at += len(each.text) if found >= 0 else 0
+        return self._starts[token]
+
+    def heads(self) -> list[int]:
+        """Return where the head word of each mention begins in the text, in order."""
+        return [self.start_of(self.phrases[i].end - 1) for i in sorted(self.mentions)]
 
     def place(self) -> str:
         """Return the first place that something is said to be in or at: "old library"."""

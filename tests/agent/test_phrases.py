@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memreel.agent.analyst import Analyst
-from memreel.agent.discourse import read
+
 from memreel.benchmarks.cast import candidates_of
 from memreel.memory.records import empty_bank
 
