@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,9 +36,9 @@ WORD = re.compile(r"[^\W_]+")
 CLS, SEP = 101, 102
 RANK = 16
 """Of the updates of each linear layer."""
-MEMBER, EARLIER, CURRENT = 28, 72, 200
-"""Most word pieces of a cast member, of a prompt before and of the prompt."""
-MEMBERS, PROMPTS = 14, 2
+LONGEST, MEMBER, EARLIER, CURRENT = 512, 28, 72, 200
+"""Most word pieces of a page, of a cast member on it, of a prompt before and of the prompt."""
+MEMBERS, PROMPTS = 10, 2
 """Most cast members that are read, the ones spoken of last, and most prompts before."""
 PRONOUNS = frozenset(
     {"i", "me", "my", "we", "us", "our", "you", "your", "he", "him", "his", "himself", "she", "her", "hers", "herself"}
@@ -237,8 +237,11 @@ def page_of(tokenizer: Any, text: str, members: Sequence[Member], before: Sequen
         tokenizer: MiniLM's.
         text: the prompt; what does not fit is cut off.
         members: the cast, who was spoken of last first; at most `MEMBERS`.
-        before: prompts before it, the latest last; at most `PROMPTS` are read.
+        before: prompts before it, the latest last; at most `PROMPTS` are read, if there is room.
     """
+    found = tokenizer.encode(text, add_special_tokens=False)
+    told = [tokenizer.encode(member.told, add_special_tokens=False).ids[:MEMBER] for member in members]
+    earlier = [tokenizer.encode(prompt, add_special_tokens=False).ids[-EARLIER:] for prompt in before[-PROMPTS:]]
     ids, parts, spans = [CLS], [0], list[tuple[int, int]]()
 
     def put(pieces: list[int], part: int) -> int:
@@ -247,13 +250,14 @@ def page_of(tokenizer: Any, text: str, members: Sequence[Member], before: Sequen
         parts.extend([part] * (len(pieces) + 1))
         return begun
 
-    for member in members:
-        pieces = tokenizer.encode(member.told, add_special_tokens=False).ids[:MEMBER]
+    room = LONGEST - len(found.ids[:CURRENT]) - sum(len(pieces) + 1 for pieces in told) - 2
+    for pieces in told:
         begun = put(pieces, 0)
         spans.append((begun, begun + max(1, len(pieces))))
-    for earlier in before[-PROMPTS:]:
-        put(tokenizer.encode(earlier, add_special_tokens=False).ids[-EARLIER:], 1)
-    found = tokenizer.encode(text, add_special_tokens=False)
+    while earlier and sum(len(pieces) + 1 for pieces in earlier) > room:
+        earlier.pop(0)
+    for pieces in earlier:
+        put(pieces, 1)
     begun = put(found.ids[:CURRENT], 2)
     offsets = found.offsets[:CURRENT]
     for i, (start, _) in enumerate(offsets):
@@ -292,6 +296,15 @@ def _features(text: str, words: Sequence[Word], members: Sequence[Member]) -> np
     return found
 
 
+Evidence = Callable[[Sequence[Word], int], npt.NDArray[np.float32]]
+"""Of words and a number of members: what is added to each pair's score, ``[words, members + words]``."""
+
+
+def no_evidence(words: Sequence[Word], members: int) -> npt.NDArray[np.float32]:
+    """Add nothing."""
+    return np.zeros((len(words), members + len(words)), np.float32)
+
+
 class Listener:
     """The network with its tokenizer, ready to read."""
 
@@ -313,20 +326,24 @@ class Listener:
 
     @on_model_thread
     @torch.inference_mode()
-    def hear(self, text: str, members: Sequence[Member], before: Sequence[str]) -> list[Heard]:
+    def hear(
+        self, text: str, members: Sequence[Member], before: Sequence[str], evidence: Evidence = no_evidence
+    ) -> list[Heard]:
         """Return the mentions of a prompt in order.
 
         Args:
             text: the prompt.
             members: the cast, at most `MEMBERS` of it, who was spoken of last first.
             before: the prompts before, the latest last.
+            evidence: what else speaks for a word's meaning a member or the same as an earlier word.
         """
         page, words = page_of(self.tokenizer, text, members, before)
         if not words:
             return []
         heads, pairs = (part[0] for part in self.network(batch_of([page])))
         kinds = heads[:, : len(KINDS)].softmax(-1)
-        return _decided(words, len(members), kinds, heads[:, -1] > 0, pairs)
+        known = torch.from_numpy(evidence(words, len(members)))
+        return _decided(words, len(members), kinds, heads[:, -1] > 0, pairs + known)
 
 
 def _decided(
@@ -338,6 +355,7 @@ def _decided(
     """
     heard = list[Heard]()
     group_of: dict[int, int] = {}  # of a member's column, and of a word's
+    crowds = set[int]()  # columns of words for several who are told of one by one, if at all: "two sisters, Lin and …"
     groups = 0
 
     def member_of(group: int) -> tuple[int, ...]:
@@ -349,6 +367,7 @@ def _decided(
             continue
         kind: Kind = "character" if chances[1] >= chances[2] else "object"
         columns = [*range(members), *(column for column in group_of if column >= members)]
+        columns = [column for column in columns if several[i] or column not in crowds]
         columns.sort(key=lambda column: float(pairs[i, column]), reverse=True)
         meant = [column for column in columns if pairs[i, column] > 0]
         back = word.text.lower() in PRONOUNS
@@ -379,6 +398,8 @@ def _decided(
         else:
             group = group_of[best]
         group_of[members + i] = group
+        if several[i]:
+            crowds.add(members + i)
         heard.append(Heard(word, kind, 1 - chances[0], group, member_of(group), several=bool(several[i])))
     return heard
 

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
 
 from memreel.agent.coreference import MEMBERS, PRONOUNS, Heard, Member, Word, listener, singular_of, words_of
 from memreel.agent.dictionary import singular
 from memreel.agent.introductions import introduced
 from memreel.agent.lexicon import lexicon
-from memreel.agent.matching import profile_of
+from memreel.agent.matching import contradict_looks, profile, profile_of
 from memreel.agent.mention import Mention, Told
 from memreel.agent.mentions import Grammar
-from memreel.agent.names import is_name
+from memreel.agent.names import is_name, share_name
 from memreel.agent.reading import ParsedEntity
 from memreel.agent.referents import Referent
 from memreel.memory.records import BankState, CastMember, Kind
 
+NEVER, LIKELY = -20.0, 4.0
+"""Added to the score of a pair that grammar rules out, or makes likely."""
 PART = 700
 """Letters of a prompt that the network reads at once."""
 
@@ -99,7 +105,8 @@ def hear(prompt: str, bank: BankState) -> tuple[list[ParsedEntity], str]:
     """Return a prompt's entities in order of first mention, and where it plays ("" if it does not say)."""
     grammar = Grammar(prompt, told_of(bank))
     told = grammar.read()
-    listening = _Listening(prompt, bank, dict(zip(grammar.heads(), told, strict=True)))
+    at = {place: mention for span, mention in zip(grammar.heads(), told, strict=True) for place in span}
+    listening = _Listening(prompt, bank, at)
     meant = listening.listen()
     for mention in told:
         whose = _whose(mention, grammar, meant) if mention.role == "feature" else None
@@ -122,7 +129,8 @@ class _Listening:
         """Return whom the prompt means, in order of first mention."""
         for start, part in parts_of(self.prompt):
             order = sorted(range(len(self.meant)), key=lambda known: -self.meant[known].last)[:MEMBERS]
-            heard = listener().hear(part, [self.read[known] for known in order], self.before)
+            read = [self.read[known] for known in order]
+            heard = listener().hear(part, read, self.before, partial(self._evidence, order, start))
             self.before = [*self.before, part]
             known_as: dict[int, int] = {}
             for one in heard:
@@ -137,6 +145,23 @@ class _Listening:
         single = sum(one.member is None and not one.several and one.kind == "character" for one in found)
         kept = [one for one in found if one.member is not None or not (one.several and single > 1)]
         return sorted(kept, key=lambda one: one.first or 0)  # "Two brothers, Eero and Aapo" are told of one by one
+
+    def _evidence(
+        self, order: Sequence[int], start: int, words: Sequence[Word], members: int
+    ) -> npt.NDArray[np.float32]:
+        """Say what grammar knows better than a network: names and looks that are others', and who is said to be new."""
+        found = np.zeros((len(words), members + len(words)), np.float32)
+        here = [self.at.get(start + word.start) for word in words]
+        for i, mention in enumerate(here):
+            if mention is None or mention.role == "feature":
+                continue
+            for column, known in enumerate(order):
+                found[i, column] = _agreement(mention, self.meant[known])
+            for j in range(i):
+                other = here[j]
+                if other is not None and other is not mention and _are_apart(mention, other):
+                    found[i, members + j] = NEVER
+        return found
 
     def _take(self, known: int, heard: Heard, start: int) -> None:
         """Note a mention of somebody."""
@@ -156,6 +181,33 @@ class _Listening:
             one.words.append(Word(heard.word.text, place, place + len(heard.word.text)))
             if mention is not None:
                 one.said.append(mention)
+
+
+def _agreement(mention: Mention, one: Meant) -> float:
+    """Return what a mention's words say for or against its being somebody known."""
+    if mention.role == "pronoun" or one.member is None:
+        return 0.0
+    if mention.newcomer:
+        return NEVER
+    theirs = profile_of(one.member)
+    if mention.name and theirs.names:
+        return LIKELY if any(share_name(mention.name, name) for name in theirs.names) else NEVER
+    kind: Kind = "character" if mention.role == "character" else "object"
+    mine = profile(kind, [*mention.descriptions], mention.attrs, mention.gender)
+    if kind != one.kind or mention.name:
+        return 0.0
+    if contradict_looks(mine, theirs) or (mine.gender and theirs.gender and mine.gender != theirs.gender):
+        return NEVER
+    alike = bool(set(mine.nouns) & set(theirs.nouns)) and bool(set(mention.attrs) & set(one.member["all_attrs"]))
+    return LIKELY if alike else 0.0
+
+
+def _are_apart(mention: Mention, other: Mention) -> bool:
+    """Tell whether two mentions of a prompt cannot mean the same: other names, or one that is said to be new."""
+    if mention.name and other.name:
+        return not share_name(mention.name, other.name)
+    listed = not (mention.definite or mention.name or mention.plural or other.plural)
+    return mention.newcomer or (listed and mention.role == other.role == "character")
 
 
 def parts_of(prompt: str) -> Iterator[tuple[int, str]]:
@@ -182,7 +234,8 @@ def _whose(mention: Mention, grammar: Grammar, meant: Sequence[Meant]) -> Meant 
 
 def _entity(one: Meant, prompt: str) -> ParsedEntity:
     member = one.member
-    referent = Referent(one.kind, "person", features=[*one.features])
+    kinds = [said.kind_of for said in one.said if said.kind_of]
+    referent = Referent(one.kind, kinds[-1] if kinds else "person", features=[*one.features])
     for said in one.said:
         if said.role in ("character", "object"):
             if len(said.name) > len(referent.name):

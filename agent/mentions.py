@@ -73,9 +73,10 @@ class Grammar(Worn):
                 at += len(each.text) if found >= 0 else 0
         return self._starts[token]
 
-    def heads(self) -> list[int]:
-        """Return where the head word of each mention begins in the text, in order."""
-        return [self.start_of(self.phrases[i].end - 1) for i in sorted(self.mentions)]
+    def heads(self) -> list[range]:
+        """Return where the head word of each mention stands in the text, in order."""
+        ends = [self.phrases[i].end - 1 for i in sorted(self.mentions)]
+        return [range(begun := self.start_of(k), begun + len(self.tokens[k].text)) for k in ends]
 
     def place(self) -> str:
         """Return the first place that something is said to be in or at: "old library"."""
