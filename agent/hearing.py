@@ -13,14 +13,14 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from memreel.agent.coreference import MEMBERS, PRONOUNS, Heard, Member, Word, listener, singular_of, words_of
+from memreel.agent.coreference import Heard, listener
 from memreel.agent.dictionary import singular
-from memreel.agent.introductions import introduced
 from memreel.agent.lexicon import lexicon
-from memreel.agent.matching import contradict_looks, profile, profile_of
+from memreel.agent.matching import are_unlike, contradict_looks, profile, profile_of
 from memreel.agent.mention import Mention, Told
 from memreel.agent.mentions import Grammar
-from memreel.agent.names import is_name, share_name
+from memreel.agent.names import is_name, is_short_for, share_name
+from memreel.agent.pages import MEMBERS, PRONOUNS, Member, Word, introduced, singular_of, words_of
 from memreel.agent.reading import ParsedEntity
 from memreel.agent.referents import Referent
 from memreel.memory.records import BankState, CastMember, Kind
@@ -106,7 +106,7 @@ def hear(prompt: str, bank: BankState) -> tuple[list[ParsedEntity], str]:
     grammar = Grammar(prompt, told_of(bank))
     told = grammar.read()
     at = {place: mention for span, mention in zip(grammar.heads(), told, strict=True) for place in span}
-    listening = _Listening(prompt, bank, at)
+    listening = _Listening(prompt, bank, at, grammar.silent())
     meant = listening.listen()
     for mention in told:
         whose = _whose(mention, grammar, meant) if mention.role == "feature" else None
@@ -118,8 +118,8 @@ def hear(prompt: str, bank: BankState) -> tuple[list[ParsedEntity], str]:
 class _Listening:
     """Listens to a prompt, part after part where it is long; who is new in a part is known in the next."""
 
-    def __init__(self, prompt: str, bank: BankState, at: dict[int, Mention]) -> None:
-        self.prompt, self.at = prompt, at
+    def __init__(self, prompt: str, bank: BankState, at: dict[int, Mention], silent: set[int]) -> None:
+        self.prompt, self.at, self.silent = prompt, at, silent
         cast = cast_of(bank, prompt)
         self.read = [as_told(member, bank) for member in cast]
         self.meant = [Meant(member["kind"], member) for member in cast]
@@ -148,7 +148,7 @@ class _Listening:
 
     def _evidence(
         self, order: Sequence[int], start: int, words: Sequence[Word], members: int
-    ) -> npt.NDArray[np.float32]:
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Say what grammar knows better than a network: names and looks that are others', and who is said to be new."""
         found = np.zeros((len(words), members + len(words)), np.float32)
         here = [self.at.get(start + word.start) for word in words]
@@ -161,7 +161,7 @@ class _Listening:
                 other = here[j]
                 if other is not None and other is not mention and _are_apart(mention, other):
                     found[i, members + j] = NEVER
-        return found
+        return found, np.array([start + word.start in self.silent for word in words], np.bool_)
 
     def _take(self, known: int, heard: Heard, start: int) -> None:
         """Note a mention of somebody."""
@@ -191,11 +191,14 @@ def _agreement(mention: Mention, one: Meant) -> float:
         return NEVER
     theirs = profile_of(one.member)
     if mention.name and theirs.names:
-        return LIKELY if any(share_name(mention.name, name) for name in theirs.names) else NEVER
+        same = any(share_name(mention.name, name) or is_short_for(mention.name, name) for name in theirs.names)
+        return LIKELY if same else NEVER
     kind: Kind = "character" if mention.role == "character" else "object"
     mine = profile(kind, [*mention.descriptions], mention.attrs, mention.gender)
     if kind != one.kind or mention.name:
         return 0.0
+    if are_unlike(mine.nouns, theirs.nouns):
+        return NEVER
     if contradict_looks(mine, theirs) or (mine.gender and theirs.gender and mine.gender != theirs.gender):
         return NEVER
     alike = bool(set(mine.nouns) & set(theirs.nouns)) and bool(set(mention.attrs) & set(one.member["all_attrs"]))
@@ -205,7 +208,7 @@ def _agreement(mention: Mention, one: Meant) -> float:
 def _are_apart(mention: Mention, other: Mention) -> bool:
     """Tell whether two mentions of a prompt cannot mean the same: other names, or one that is said to be new."""
     if mention.name and other.name:
-        return not share_name(mention.name, other.name)
+        return not (share_name(mention.name, other.name) or is_short_for(mention.name, other.name))
     listed = not (mention.definite or mention.name or mention.plural or other.plural)
     return mention.newcomer or (listed and mention.role == other.role == "character")
 

@@ -39,6 +39,8 @@ class Grammar(Worn):
         self.known = {word.lower() for name in story.names for word in name.split()}
         self.characters, self.things = story.characters, story.things
         self.text, self._starts = text, list[int]()
+        self.nobody = set[int]()
+        """Phrases that speak of nobody and nothing by themselves."""
 
     def read(self) -> list[Mention]:
         """Return the text's mentions in order."""
@@ -61,6 +63,16 @@ class Grammar(Worn):
                 self.mentions[said_by].name = self.mentions.pop(i).name
         appositions.join(self.mentions, self.phrases, self.tokens)
         return [self.mentions[i] for i in sorted(self.mentions)]
+
+    def silent(self) -> set[int]:
+        """Return where words begin that are no mention by themselves: parts of a name, similes, what somebody is."""
+        found = {self.start_of(self.phrases[i].end - 1) for i in self.nobody}
+        for i, mention in self.mentions.items():
+            parts = len(mention.name.split()) - 1
+            last = self.phrases[i].end - 1
+            if parts > 0 and self.tokens[last].text == mention.name.rsplit(" ", 1)[-1]:
+                found |= {self.start_of(k) for k in range(max(self.phrases[i].start, last - parts), last)}
+        return found
 
     def start_of(self, token: int) -> int:
         """Return where a token begins in the text."""
@@ -98,9 +110,6 @@ class Grammar(Worn):
                 phrase.sentence,
                 pronoun=phrase.pronoun,
                 subject=self.is_subject(phrase),
-                bound=self.is_bound(phrase),
-                clause=self.clause_of(phrase),
-                dummy=self.is_dummy(i, phrase.pronoun),
             )
         if not phrase.head and not phrase.name:
             number = phrase.number if phrase.governor not in PLACE_PREPOSITIONS or phrase.determiners[1:] else None
@@ -110,15 +119,20 @@ class Grammar(Worn):
         if phrase.head in self.words.listed["adjectives"] and (
             phrase.governor == "of" or phrase.governor_tag.startswith("VB")
         ):
+            self.nobody.add(i)
             return None  # "the sky is a deep orange"
         coloured = self.words.colour([phrase.head]) and not (phrase.determiners and self.is_handled(i))
         if coloured or self._is_piece(phrase):
-            return self._possessive_only(i, phrase)  # "its skin a brilliant red", "slides his queen"
+            self.nobody.add(i)
+            return None  # "its skin a brilliant red", "slides his queen"
         if phrase.governor == "like" and phrase.governor_tag != "VVB" and {"a", "an"} & {*phrase.determiners}:
+            self.nobody.add(i)
             return None  # "falls like a tree"
         if phrase.governor == "as" and self.tokens[phrase.start - 2].tag == "AJ0" and not self.is_subject(phrase):
+            self.nobody.add(i)
             return None  # "pink as a shrimp"
         if self.is_predicate(i):
+            self.nobody.add(i)
             return None  # "the portrait is still the centerpiece"
         if pronoun := self.is_naming(i):
             return Mention("feature", i, phrase.sentence, name=phrase.name, pronoun=pronoun)
@@ -140,7 +154,7 @@ class Grammar(Worn):
         elif kind_of in ("portable", "vehicle", "garment"):
             role = "object"
         else:
-            return self._possessive_only(i, phrase)
+            return None
         seen, nouns = modifiers(phrase, self.words)
         described = " ".join([*nouns[:-1], phrase.head]) if nouns else ""
         words = {*phrase.determiners, *phrase.modifiers}
@@ -158,22 +172,14 @@ class Grammar(Worn):
             number=phrase.number if phrase.plural else None,
             definite=phrase.is_definite or self._is_bare_pair(i),
             newcomer="another" in words or ("a" in words and bool(words & {"second", "third", "different", "new"})),
-            other="other" in words and "the" in words,
-            arriving=self.arrives(phrase),
             subject=self.is_subject(phrase),
             pronoun=phrase.possessive,
-            dummy=self.is_dummy(i, phrase.possessive),
-            possessed=phrase.possessor is not None,
-            clause=self.clause_of(phrase),
-            described=self.is_described(phrase),
             owner=self.mentions.get(phrase.possessor) if phrase.possessor is not None else None,
-            called_out=bool(phrase.name) and self.is_called_out(i),
         )
         if "female" in words or "male" in words:
             mention.gender = "female" if "female" in words else "male"
         mention.attrs = self._looks(phrase) if kind_of == "person" else seen
         mention.attrs = [attr for attr in mention.attrs if attr not in ("female", "male")]
-        mention.first = "first" in words and "the" in words
         mention.weak = self._is_weak(i, phrase, mention)
         return mention
 
@@ -327,10 +333,3 @@ class Grammar(Worn):
         if whole is None or not joined or not whole.determiners:
             return False  # "in front of a tent"
         return bool(whole.head) and self.words.noun_class(whole.compound) in parts
-
-    def _possessive_only(self, i: int, phrase: Phrase) -> Mention | None:
-        """Keep "her" of "her talent": a pronoun even where the thing is nothing to remember."""
-        if phrase.possessive in ("his", "her", "its"):
-            dummy = self.is_dummy(i, phrase.possessive)
-            return Mention("pronoun", i, phrase.sentence, pronoun=phrase.possessive, dummy=dummy, determines=True)
-        return None

@@ -24,26 +24,28 @@ from rich.progress import track
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from memreel.agent.coreference import (
-    KINDS,
+from memreel.agent.coreference import KINDS, RANK, WEIGHTS, Coreference
+from memreel.agent.pages import (
     MEMBERS,
     PRONOUNS,
-    RANK,
-    Coreference,
     Member,
     Page,
     Word,
     batch_of,
+    introduced,
     page_of,
     singular_of,
     words_of,
 )
-from memreel.agent.introductions import introduced
+from memreel.benchmarks.cast import PARTS
 from memreel.model.minilm import SentenceEncoder, weights_folder
 
+STORIES = Path(__file__).parent / "stories"
+OURS = sorted([*STORIES.glob("*.yaml"), *(PARTS[part] for part in ("tuned", "named", "fresh", "bridged", "workshop"))])
+"""The marked stories, those of the sketch world, and the labelled ones that are not kept aside."""
 MARK = re.compile(r"\{([^{}]*)\}")
 UNSURE = -1
-WEIGHTS = torch.tensor([1.0, 1.0, 1.5])
+KIND_WEIGHTS = torch.tensor([1.0, 1.0, 1.5])
 """Of the kinds: things are rarer than characters."""
 BATCH, WARMING, REPEATS = 24, 100, 2
 """Prompts a step, steps until the full learning rate, and epochs with the same strangers among the cast."""
@@ -218,7 +220,9 @@ def loss_of(network: Coreference, batch: Sequence[Example], device: str) -> torc
     kinds, several, right, there = (part.to(device) for part in (kinds, several, right, there))
     mention = kinds > 0
     count = max(1, int(mention.sum()))
-    found = F.cross_entropy(heads[..., :-1].flatten(0, 1), kinds.flatten(), WEIGHTS.to(device), ignore_index=UNSURE)
+    found = F.cross_entropy(
+        heads[..., :-1].flatten(0, 1), kinds.flatten(), KIND_WEIGHTS.to(device), ignore_index=UNSURE
+    )
     plural = F.binary_cross_entropy_with_logits(heads[..., -1][mention], several[mention])
     scores, right, there, many = scores[mention], right[mention], there[mention], several[mention] > 0
     each = F.binary_cross_entropy_with_logits(scores, right.float(), reduction="none") * there
@@ -335,11 +339,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m memreel.training.coreference", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("--stories", type=Path, nargs="+", required=True, help="files of stories, marked or labelled")
+    parser.add_argument("--stories", type=Path, nargs="+", default=OURS, help="files of stories, marked or labelled")
     parser.add_argument(
         "--aside", type=float, default=0.08, help="share of the marked stories to choose the weights by"
     )
-    parser.add_argument("--out", type=Path, required=True, help="where the weights go")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
     parser.add_argument("--seconds", type=float, default=600.0, help="stop after so long")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--device", default="cpu")
