@@ -105,8 +105,7 @@ def hear(prompt: str, bank: BankState) -> tuple[list[ParsedEntity], str]:
     """Return a prompt's entities in order of first mention, and where it plays ("" if it does not say)."""
     grammar = Grammar(prompt, told_of(bank))
     told = grammar.read()
-    at = {place: mention for span, mention in zip(grammar.heads(), told, strict=True) for place in span}
-    listening = _Listening(prompt, bank, at, grammar.silent())
+    listening = _Listening(prompt, bank, grammar.by_word(), grammar.silent())
     meant = listening.listen()
     for mention in told:
         whose = _whose(mention, grammar, meant) if mention.role == "feature" else None
@@ -159,7 +158,9 @@ class _Listening:
                 found[i, column] = _agreement(mention, self.meant[known])
             for j in range(i):
                 other = here[j]
-                if other is not None and other is not mention and _are_apart(mention, other):
+                if other is mention:
+                    found[i, members + j] = LIKELY
+                elif other is not None and _are_apart(mention, other):
                     found[i, members + j] = NEVER
         return found, np.array([start + word.start in self.silent for word in words], np.bool_)
 
@@ -175,11 +176,11 @@ class _Listening:
                     introduced([word], self.prompt, place), frozenset([singular_of(word)]), heard.kind
                 )
         one.last = place + 1
-        if mention is not None:
+        if mention is not None and not any(said is mention for said in one.said):
             one.seen.append(mention.presence)
         if not heard.several or one.several:
             one.words.append(Word(heard.word.text, place, place + len(heard.word.text)))
-            if mention is not None:
+            if mention is not None and not any(said is mention for said in one.said):
                 one.said.append(mention)
 
 

@@ -17,6 +17,7 @@ from memreel.agent.worn import Worn
 PLACE_PREPOSITIONS = frozenset(
     ["in", "at", "into", "through", "across", "over", "from", "of", "inside", "outside", "around", "along"]
 )
+BESIDE = ("beside", "next", "to", "near", "behind", "around", "with")
 PAIRS = {"pair": 2, "couple": 2, "duo": 2, "trio": 3}
 
 
@@ -41,6 +42,7 @@ class Grammar(Worn):
         self.text, self._starts = text, list[int]()
         self.nobody = set[int]()
         """Phrases that speak of nobody and nothing by themselves."""
+        self.joined: dict[int, Mention] = {}
 
     def read(self) -> list[Mention]:
         """Return the text's mentions in order."""
@@ -61,12 +63,22 @@ class Grammar(Worn):
             said_by = self.introduces_itself(i) if self.mentions[i].name else None
             if said_by is not None and said_by in self.mentions and self.mentions[said_by].role == "character":
                 self.mentions[said_by].name = self.mentions.pop(i).name
-        appositions.join(self.mentions, self.phrases, self.tokens)
+        self.joined = appositions.join(self.mentions, self.phrases, self.tokens)
         return [self.mentions[i] for i in sorted(self.mentions)]
 
     def silent(self) -> set[int]:
-        """Return where words begin that are no mention by themselves: parts of a name, similes, what somebody is."""
+        """Return where words begin that are no mention by themselves: parts of names, of compounds, and similes.
+
+        "Beside them" at a sentence's beginning speaks of who has just been told of, if only of one.
+        """
         found = {self.start_of(self.phrases[i].end - 1) for i in self.nobody}
+        for phrase in self.phrases:
+            begins = next(k for k, token in enumerate(self.tokens) if token.sentence == phrase.sentence)
+            if phrase.pronoun == "them" and {t.lower for t in self.tokens[begins : phrase.start]} <= {*BESIDE}:
+                found.add(self.start_of(phrase.start))
+        for i in self.mentions:
+            last = self.phrases[i].end - 1
+            found |= {self.start_of(k) for k in range(last + 1 - max(1, len(self.phrases[i].nouns)), last)}
         for i, mention in self.mentions.items():
             parts = len(mention.name.split()) - 1
             last = self.phrases[i].end - 1
@@ -85,10 +97,14 @@ class Grammar(Worn):
                 at += len(each.text) if found >= 0 else 0
         return self._starts[token]
 
-    def heads(self) -> list[range]:
-        """Return where the head word of each mention stands in the text, in order."""
-        ends = [self.phrases[i].end - 1 for i in sorted(self.mentions)]
-        return [range(begun := self.start_of(k), begun + len(self.tokens[k].text)) for k in ends]
+    def by_word(self) -> dict[int, Mention]:
+        """Return mentions by each place in the text where the head word of theirs, or of an apposition, begins."""
+        found = {}
+        for i, mention in {**self.joined, **self.mentions}.items():
+            token = self.phrases[i].end - 1
+            begun = self.start_of(token)
+            found.update(dict.fromkeys(range(begun, begun + len(self.tokens[token].text)), mention))
+        return found
 
     def place(self) -> str:
         """Return the first place that something is said to be in or at: "old library"."""
