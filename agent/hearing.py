@@ -16,7 +16,7 @@ import numpy.typing as npt
 from memreel.agent.coreference import Heard, listener
 from memreel.agent.dictionary import singular
 from memreel.agent.lexicon import lexicon
-from memreel.agent.matching import are_unlike, contradict_looks, profile, profile_of
+from memreel.agent.matching import Profile, are_unlike, contradict_looks, profile, profile_of
 from memreel.agent.mention import Mention, Told
 from memreel.agent.mentions import Grammar
 from memreel.agent.names import is_name, is_short_for, share_name
@@ -35,12 +35,13 @@ PART = 700
 class Meant:
     """One whom a prompt may mean: the cast member that it is, its words and what grammar says of each.
 
-    ``first`` is where it is first told of, ``last`` behind where it is last; ``several``: first as one word for several
-    ("two dancers"); ``seen`` is how its mentions say that it is there.
+    ``profile`` is the cast member's. ``first`` is where it is first told of, ``last`` behind where it is last;
+    ``several``: first as one word for several ("two dancers"); ``seen`` is how its mentions say that it is there.
     """
 
     kind: Kind
     member: CastMember | None
+    profile: Profile | None = None
     first: int | None = None
     last: int = 0
     several: bool = False
@@ -121,7 +122,7 @@ class _Listening:
         self.prompt, self.at, self.silent = prompt, at, silent
         cast = cast_of(bank, prompt)
         self.read = [as_told(member, bank) for member in cast]
-        self.meant = [Meant(member["kind"], member) for member in cast]
+        self.meant = [Meant(member["kind"], member, profile_of(member)) for member in cast]
         self.before = [bank["prompts"][str(number)]["text"] for number in sorted(map(int, bank["prompts"]))]
 
     def listen(self) -> list[Meant]:
@@ -186,11 +187,11 @@ class _Listening:
 
 def _agreement(mention: Mention, one: Meant) -> float:
     """Return what a mention's words say for or against its being somebody known."""
-    if mention.role == "pronoun" or one.member is None:
+    theirs = one.profile
+    if mention.role == "pronoun" or one.member is None or theirs is None:
         return 0.0
     if mention.newcomer:
         return NEVER
-    theirs = profile_of(one.member)
     if mention.name and theirs.names:
         same = any(share_name(mention.name, name) or is_short_for(mention.name, name) for name in theirs.names)
         return LIKELY if same else NEVER
