@@ -21,8 +21,8 @@ MARKS = frozenset([",", "(", "-", "–", "—"])
 NAMING = frozenset(["named", "called", "nicknamed", "dubbed", "known as", "who is called", "by the name of"])
 
 
-def join(mentions: dict[int, Mention], phrases: Sequence[Phrase], tokens: Sequence[Token]) -> None:
-    """Merge appositions into their first mention, in place.
+def join(mentions: dict[int, Mention], phrases: Sequence[Phrase], tokens: Sequence[Token]) -> dict[int, Mention]:
+    """Merge appositions into their first mention, in place; return those that were merged, by position, with it.
 
     Args:
         mentions: the mentions by the position of their phrase; those that were merged are removed.
@@ -53,6 +53,7 @@ def join(mentions: dict[int, Mention], phrases: Sequence[Phrase], tokens: Sequen
                 if mention.owner is second:
                     mention.owner = first
             del mentions[right]
+    return joined
 
 
 def _belong(member: Mention, group: Mention) -> None:

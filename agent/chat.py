@@ -154,9 +154,10 @@ def conversation(prompt: str, bank: BankState, candidates: Candidates) -> list[B
 
 def _parts(prompt: str) -> list[str]:
     """Return the phrases of a prompt for which candidates are looked up: its noun phrases as the analyst sees them."""
-    from memreel.agent.discourse import read
+    from memreel.agent.mentions import mentions
 
-    return [", ".join([r.entity, *r.attrs])[:200] for r in read(prompt).referents if not r.weak][:8]
+    told = (mention for mention in mentions(prompt) if mention.role in ("character", "object") and not mention.weak)
+    return [", ".join([called, *m.attrs])[:200] for m in told if (called := m.name or m.surface)][:8]
 
 
 def _question(prompt: str, cast: str, candidates: str, previous: str | None) -> str:

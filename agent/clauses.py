@@ -25,10 +25,6 @@ class Clauses:
         self.tokens: Sequence[Token] = tag(text, known_names)
         self.phrases = phrases(self.tokens, self.words)
 
-    def clause_of(self, phrase: Phrase) -> int:
-        """Return how many conjunctions and marks stand in front of a phrase: clauses apart have different numbers."""
-        return sum(token.tag in ("CJC", "CJS") or token.text in ",;:.!?" for token in self.tokens[: phrase.start])
-
     def is_followed_by_possession(self, phrase: Phrase) -> bool:
         """Tell whether a phrase is followed by "'s"."""
         return phrase.end < len(self.tokens) and self.tokens[phrase.end].tag == "POS"
@@ -135,42 +131,12 @@ class Clauses:
                 return True
         return phrase.governor == "" or phrase.start == 0
 
-    def is_described(self, phrase: Phrase) -> bool:
-        """Tell whether a phrase begins a sentence that says what it has or wears: "The waiter has a mustache."."""
-        begins = phrase.start == 0 or self.tokens[phrase.start - 1].sentence != phrase.sentence
-        verb = self.tokens[phrase.end] if phrase.end < len(self.tokens) else None
-        return begins and verb is not None and verb.lower in ("has", "wears", "is", "had", "wore", "was")
-
     def lemma_before(self, phrase: Phrase) -> str:
         """Return the lemma of the verb in front, past its particle: "picks up the …"."""
         k = phrase.start - 1
         while k > 0 and self.tokens[k].tag == "AVP":
             k -= 1
         return self.tokens[k].lemma if k >= 0 and self.tokens[k].is_verb else ""
-
-    def is_bound(self, phrase: Phrase) -> bool:
-        """Tell whether an object pronoun is somebody else than its clause's subject: "sprints after her"."""
-        if phrase.pronoun not in ("him", "her", "them", "it"):
-            return False
-        if phrase.governor not in self.words.group("surrounding"):
-            return True
-        before = self.tokens[phrase.start - 2] if phrase.start > 1 else None
-        return before is not None and (before.is_verb or before.tag in ("AVP", "AV0"))
-
-    def is_dummy(self, i: int, pronoun: str) -> bool:
-        """Tell whether an "it" may stand for nothing, or for scenery that its sentence names before it."""
-        if pronoun not in ("it", "its"):
-            return False
-        phrase = self.phrases[i]
-        after = self.tokens[phrase.end] if phrase.end < len(self.tokens) else None
-        if pronoun == "it" and (after is None or after.lower in ("is", "was", "'s", "seems", "rains", "snows")):
-            return True
-        kinds = [
-            self.words.noun_class(earlier.compound)
-            for earlier in self.phrases[:i]
-            if earlier.sentence == phrase.sentence and earlier.head
-        ]
-        return any(kind not in (*ANIMATE, "body", "garment") for kind in kinds)
 
     def says_what_it_is(self, i: int) -> bool:
         """Tell whether a phrase is what a pronoun is said to be: "She is a tall woman"."""
@@ -195,18 +161,6 @@ class Clauses:
             return False
         rest = all(token.is_verb or token.tag in ("AV0", "XX0") for token in between)
         return rest and verbs[0].lower in ("is", "are", "was", "were", "'s", "remains", "becomes", "remain", "become")
-
-    def arrives(self, phrase: Phrase) -> bool:
-        """Tell whether a verb of arriving stands by a phrase."""
-        near = [
-            token.lemma
-            for token in self.tokens[phrase.end : phrase.end + 12]
-            if token.sentence == phrase.sentence and token.is_verb
-        ][:1]
-        if phrase.is_definite:  # who finds or is found was there
-            return any(verb in self.words.group("entering") for verb in near)
-        before = self.tokens[phrase.start - 1].lemma if phrase.start else ""
-        return any(verb in self.words.group("arriving") for verb in [*near, before])
 
     def presence(self, phrase: Phrase, subject: bool) -> str:
         """Return whether the phrase comes or goes by its own verb, or is but what somebody thinks or speaks of."""

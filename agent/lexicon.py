@@ -235,14 +235,6 @@ class Lexicon:
             return None
         return "female" if label == "female" else "male"
 
-    def likeness(self, one: str, two: str) -> float:
-        """Return the cosine similarity of two nouns' embeddings."""
-        return _likeness(one[:LONGEST_WORD], two[:LONGEST_WORD])
-
-    def befits(self, role: str, deed: str) -> float:
-        """Return how well a role goes with what somebody does: the cosine similarity of "the pilot" and a text."""
-        return _befits(role[:LONGEST_WORD], deed)
-
     def _probe(self, table: str, word: str) -> tuple[str, float, float]:
         return _classify(self, table, word[:LONGEST_WORD])
 
@@ -265,22 +257,6 @@ def _classify(lexicon: Lexicon, table: str, word: str) -> tuple[str, float, floa
     best = labels[order[0]]
     rival = next((i for i in order if ROLES.get(labels[i]) != ROLES.get(best)), order[1])
     return best, float(scores[order[0]] - scores[order[1]]), float(scores[order[0]] - scores[rival])
-
-
-@lru_cache(maxsize=8192)
-def _likeness(one: str, two: str) -> float:
-    from memreel.model.minilm import sentence_encoder
-
-    first, second = sentence_encoder().embed([CARRIERS["nouns"].format(noun) for noun in (one, two)])
-    return float(first @ second)
-
-
-@lru_cache(maxsize=8192)
-def _befits(role: str, deed: str) -> float:
-    from memreel.model.minilm import sentence_encoder
-
-    first, second = sentence_encoder().embed([f"the {role}", deed])
-    return float(first @ second)
 
 
 def fit(words: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:

@@ -260,3 +260,13 @@ def contradict_looks(entity: Profile, member: Profile) -> bool:
         if place == "age" and theirs and words.is_young(look) != words.is_young(theirs):
             return True
     return False
+
+
+def are_unlike(mine: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Tell whether nouns have words for the same thing, but none in common with others: "cat" and "terrier"."""
+    families = lexicon().words["same_thing"]
+    one, two = (
+        [family for family in families for noun in nouns if noun.rsplit(" ", 1)[-1] in family]
+        for nouns in (mine, theirs)
+    )
+    return bool(one and two) and not any(family in two for family in one)

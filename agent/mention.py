@@ -17,16 +17,13 @@ Role = Literal["character", "object", "pronoun", "feature"]
 class Told:
     """What a story told so far, as far as it helps to read its next prompt.
 
-    ``names`` are those of the cast; ``genders`` names and nouns of the cast that stand for one gender only, with it;
-    ``characters`` and ``things`` nouns that stand for such in this story, whatever else they mean ("the crane");
-    ``nouns`` are (name, noun) of what somebody in the cast is, and nobody else.
+    ``names`` are those of the cast; ``characters`` and ``things`` nouns that stand for such in this story, whatever
+    else they mean ("the crane").
     """
 
     names: frozenset[str] = frozenset()
-    genders: frozenset[tuple[str, Gender]] = frozenset()
     characters: frozenset[str] = frozenset()
     things: frozenset[str] = frozenset()
-    nouns: frozenset[tuple[str, str]] = frozenset()
 
 
 NOTHING = Told()
@@ -38,13 +35,8 @@ class Mention:
 
     ``descriptions`` are the compounds it is called by ("food critic"), ``kind_of`` its noun class, ``attrs`` short
     visual phrases. ``owner`` is the mention whose feature, thing or brother it is, or ``pronoun`` says it ("her").
-    ``newcomer``: the text says it is another one; ``other``, ``first``: "the other man", "the first man";
-    ``arriving``: it enters now; ``clause``: a number that differs between clauses;
-    ``weak``: scenery unless already known; ``bound``: an object pronoun, never its clause's subject ("looks at her");
-    ``presence``: "enters", "leaves", or "mentioned" where it is only spoken of;
-    ``dummy``: an "it" that need not stand for anything ("it rains"); ``possessed``: somebody's ("Mia's brother");
-    ``called_out``: a name by which somebody is spoken to; ``described``: its sentence says how it looks;
-    ``determines``: a pronoun before a noun ("her hat"); ``human``: a feature that no animal has.
+    ``newcomer``: the text says that it is another one; ``subject``: it acts;
+    ``weak``: scenery, perhaps; ``presence``: "enters", "leaves", or "mentioned" where it is only spoken of.
     """
 
     role: Role
@@ -61,18 +53,7 @@ class Mention:
     number: int | None = None
     definite: bool = False
     newcomer: bool = False
-    other: bool = False
-    first: bool = False
-    arriving: bool = False
     weak: bool = False
     subject: bool = False
-    bound: bool = False
-    dummy: bool = False
-    determines: bool = False
-    possessed: bool = False
-    called_out: bool = False
-    clause: int = 0
-    described: bool = False
-    human: bool = False
     owner: Mention | None = None
     presence: str = ""

@@ -17,6 +17,7 @@ from memreel.agent.worn import Worn
 PLACE_PREPOSITIONS = frozenset(
     ["in", "at", "into", "through", "across", "over", "from", "of", "inside", "outside", "around", "along"]
 )
+BESIDE = ("beside", "next", "to", "near", "behind", "around", "with")
 PAIRS = {"pair": 2, "couple": 2, "duo": 2, "trio": 3}
 
 
@@ -27,19 +28,24 @@ def mentions(text: str, story: Told = NOTHING) -> list[Mention]:
 
 def mentions_and_place(text: str, story: Told = NOTHING) -> tuple[list[Mention], str]:
     """Return the mentions of a text in order, and where it plays ("" if it does not say); see `mentions`."""
-    reader = _Reader(text, story)
+    reader = Grammar(text, story)
     return reader.read(), reader.place()
 
 
-class _Reader(Worn):
-    """Reads one text; a class only because every step needs tokens, phrases and words."""
+class Grammar(Worn):
+    """Reads one text: its mentions, where they stand, and where it plays."""
 
     def __init__(self, text: str, story: Told) -> None:
         super().__init__(text, story.names)
         self.known = {word.lower() for name in story.names for word in name.split()}
         self.characters, self.things = story.characters, story.things
+        self.text, self._starts = text, list[int]()
+        self.nobody = set[int]()
+        """Phrases that speak of nobody and nothing by themselves."""
+        self.joined: dict[int, Mention] = {}
 
     def read(self) -> list[Mention]:
+        """Return the text's mentions in order."""
         skipped: set[int] = set()
         for i, phrase in enumerate(self.phrases):
             if i in skipped:
@@ -57,8 +63,48 @@ class _Reader(Worn):
             said_by = self.introduces_itself(i) if self.mentions[i].name else None
             if said_by is not None and said_by in self.mentions and self.mentions[said_by].role == "character":
                 self.mentions[said_by].name = self.mentions.pop(i).name
-        appositions.join(self.mentions, self.phrases, self.tokens)
+        self.joined = appositions.join(self.mentions, self.phrases, self.tokens)
         return [self.mentions[i] for i in sorted(self.mentions)]
+
+    def silent(self) -> set[int]:
+        """Return where words begin that are no mention by themselves: parts of names, of compounds, and similes.
+
+        "Beside them" at a sentence's beginning speaks of who has just been told of, if only of one.
+        """
+        found = {self.start_of(self.phrases[i].end - 1) for i in self.nobody}
+        for phrase in self.phrases:
+            begins = next(k for k, token in enumerate(self.tokens) if token.sentence == phrase.sentence)
+            if phrase.pronoun == "them" and {t.lower for t in self.tokens[begins : phrase.start]} <= {*BESIDE}:
+                found.add(self.start_of(phrase.start))
+        for i in self.mentions:
+            last = self.phrases[i].end - 1
+            found |= {self.start_of(k) for k in range(last + 1 - max(1, len(self.phrases[i].nouns)), last)}
+        for i, mention in self.mentions.items():
+            parts = len(mention.name.split()) - 1
+            last = self.phrases[i].end - 1
+            if parts > 0 and self.tokens[last].text == mention.name.rsplit(" ", 1)[-1]:
+                found |= {self.start_of(k) for k in range(max(self.phrases[i].start, last - parts), last)}
+        return found
+
+    def start_of(self, token: int) -> int:
+        """Return where a token begins in the text."""
+        if not self._starts:
+            at = 0
+            for each in self.tokens:
+                found = self.text.find(each.text, at)
+                at = found if found >= 0 else at
+                self._starts.append(at)
+                at += len(each.text) if found >= 0 else 0
+        return self._starts[token]
+
+    def by_word(self) -> dict[int, Mention]:
+        """Return mentions by each place in the text where the head word of theirs, or of an apposition, begins."""
+        found = {}
+        for i, mention in {**self.joined, **self.mentions}.items():
+            token = self.phrases[i].end - 1
+            begun = self.start_of(token)
+            found.update(dict.fromkeys(range(begun, begun + len(self.tokens[token].text)), mention))
+        return found
 
     def place(self) -> str:
         """Return the first place that something is said to be in or at: "old library"."""
@@ -80,9 +126,6 @@ class _Reader(Worn):
                 phrase.sentence,
                 pronoun=phrase.pronoun,
                 subject=self.is_subject(phrase),
-                bound=self.is_bound(phrase),
-                clause=self.clause_of(phrase),
-                dummy=self.is_dummy(i, phrase.pronoun),
             )
         if not phrase.head and not phrase.name:
             number = phrase.number if phrase.governor not in PLACE_PREPOSITIONS or phrase.determiners[1:] else None
@@ -92,15 +135,20 @@ class _Reader(Worn):
         if phrase.head in self.words.listed["adjectives"] and (
             phrase.governor == "of" or phrase.governor_tag.startswith("VB")
         ):
+            self.nobody.add(i)
             return None  # "the sky is a deep orange"
         coloured = self.words.colour([phrase.head]) and not (phrase.determiners and self.is_handled(i))
         if coloured or self._is_piece(phrase):
-            return self._possessive_only(i, phrase)  # "its skin a brilliant red", "slides his queen"
+            self.nobody.add(i)
+            return None  # "its skin a brilliant red", "slides his queen"
         if phrase.governor == "like" and phrase.governor_tag != "VVB" and {"a", "an"} & {*phrase.determiners}:
+            self.nobody.add(i)
             return None  # "falls like a tree"
         if phrase.governor == "as" and self.tokens[phrase.start - 2].tag == "AJ0" and not self.is_subject(phrase):
+            self.nobody.add(i)
             return None  # "pink as a shrimp"
         if self.is_predicate(i):
+            self.nobody.add(i)
             return None  # "the portrait is still the centerpiece"
         if pronoun := self.is_naming(i):
             return Mention("feature", i, phrase.sentence, name=phrase.name, pronoun=pronoun)
@@ -122,7 +170,7 @@ class _Reader(Worn):
         elif kind_of in ("portable", "vehicle", "garment"):
             role = "object"
         else:
-            return self._possessive_only(i, phrase)
+            return None
         seen, nouns = modifiers(phrase, self.words)
         described = " ".join([*nouns[:-1], phrase.head]) if nouns else ""
         words = {*phrase.determiners, *phrase.modifiers}
@@ -140,22 +188,14 @@ class _Reader(Worn):
             number=phrase.number if phrase.plural else None,
             definite=phrase.is_definite or self._is_bare_pair(i),
             newcomer="another" in words or ("a" in words and bool(words & {"second", "third", "different", "new"})),
-            other="other" in words and "the" in words,
-            arriving=self.arrives(phrase),
             subject=self.is_subject(phrase),
             pronoun=phrase.possessive,
-            dummy=self.is_dummy(i, phrase.possessive),
-            possessed=phrase.possessor is not None,
-            clause=self.clause_of(phrase),
-            described=self.is_described(phrase),
             owner=self.mentions.get(phrase.possessor) if phrase.possessor is not None else None,
-            called_out=bool(phrase.name) and self.is_called_out(i),
         )
         if "female" in words or "male" in words:
             mention.gender = "female" if "female" in words else "male"
         mention.attrs = self._looks(phrase) if kind_of == "person" else seen
         mention.attrs = [attr for attr in mention.attrs if attr not in ("female", "male")]
-        mention.first = "first" in words and "the" in words
         mention.weak = self._is_weak(i, phrase, mention)
         return mention
 
@@ -309,10 +349,3 @@ class _Reader(Worn):
         if whole is None or not joined or not whole.determiners:
             return False  # "in front of a tent"
         return bool(whole.head) and self.words.noun_class(whole.compound) in parts
-
-    def _possessive_only(self, i: int, phrase: Phrase) -> Mention | None:
-        """Keep "her" of "her talent": a pronoun even where the thing is nothing to remember."""
-        if phrase.possessive in ("his", "her", "its"):
-            dummy = self.is_dummy(i, phrase.possessive)
-            return Mention("pronoun", i, phrase.sentence, pronoun=phrase.possessive, dummy=dummy, determines=True)
-        return None

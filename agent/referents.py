@@ -1,16 +1,10 @@
-"""Referents: the characters and objects of one prompt with all it says of them, and the pronouns left open.
-
-`discourse` makes them from mentions; the analyst ties them to the cast.
-"""
+"""Referents: a character or an object of one prompt with all that it says of it, in the words of the records."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from memreel.agent.lexicon import Gender
-from memreel.agent.matching import Profile, profile
 from memreel.memory.records import Kind, Presence
 
 
@@ -18,10 +12,9 @@ from memreel.memory.records import Kind, Presence
 class Referent:
     """One character or object of a prompt.
 
-    ``descriptions`` are compounds ("food critic"), the first being what it is called; ``adjectives`` what is said of it
-    directly ("young", "red"), ``features`` what it has or wears ("red hair"). ``first`` is the form of its first
-    mention; ``last`` the position of its last one. ``owner`` is whose brother or hat it is, where that is told;
-    ``known_as`` are the nouns that earlier prompts have for it alone.
+    ``descriptions`` are compounds ("food critic"), the first being what it is called, ``kind_of`` the noun class;
+    ``adjectives`` what is said of it directly ("young", "red"), ``features`` what it has or wears ("red hair").
+    ``surface`` is what several are called as one ("two dancers"); ``seen`` how its mentions say that it is there.
     """
 
     kind: Kind
@@ -31,24 +24,7 @@ class Referent:
     descriptions: list[str] = field(default_factory=list)
     adjectives: list[str] = field(default_factory=list)
     features: list[str] = field(default_factory=list)
-    gender: Gender | None = None
     plural: bool = False
-    number: int | None = None
-    first: Literal["name", "definite", "indefinite"] = "indefinite"
-    newcomer: bool = False
-    other: bool = False
-    earliest: bool = False
-    arriving: bool = False
-    weak: bool = False
-    possessed: bool = False
-    owner: Referent | Open | None = None
-    called_out: bool = False
-    known_as: frozenset[str] = frozenset()
-    clause: int = 0
-    position: int = 0
-    last: int = 0
-    sentence: int = 0
-    subject: bool = False
     seen: list[str] = field(default_factory=list)
 
     @property
@@ -64,12 +40,6 @@ class Referent:
         return self.name or (self.descriptions[0] if self.descriptions else self.kind_of)
 
     @property
-    def profile(self) -> Profile:
-        """What of it decides identity."""
-        forms = [self.name, *self.descriptions] if self.name else [self.entity, *self.descriptions[1:]]
-        return profile(self.kind, [form for form in forms if form], [*self.adjectives, *self.features], self.gender)
-
-    @property
     def attrs(self) -> list[str]:
         """The visual attributes as short phrases.
 
@@ -81,36 +51,6 @@ class Referent:
         else:
             said = [*spare, *self.adjectives]
         return [*said, *(feature for feature in self.features if feature not in said)]
-
-
-@dataclass
-class Open:
-    """A pronoun or plural that nothing in the prompt explains; ``number`` is how many it stands for.
-
-    ``name``: what the prompt says that they are called. ``subject``: it acts in its clause, number ``clause``.
-
-    ``perhaps``: the one person in the prompt for whom a "they" may stand if nobody knows more.
-    """
-
-    position: int
-    pronoun: str
-    gender: Gender | None
-    number: int
-    attrs: list[str] = field(default_factory=list)
-    perhaps: Referent | None = None
-    name: str = ""
-    subject: bool = False
-    clause: int = 0
-    seen: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Discourse:
-    """What a prompt speaks of, in order of first mention."""
-
-    referents: list[Referent]
-    open: list[Open]
-    place: str = ""
 
 
 def presence_of(seen: Sequence[str]) -> Presence:

@@ -53,11 +53,7 @@ class Worn(Clauses):
         attrs = [" ".join([*seen, noun])] if shown and (place or self.words.noun_class(noun) == "garment") else []
         if phrase.possessive and not seen:
             attrs = []  # "adjusts his hat" tells nothing of its look
-        dummy = self.is_dummy(i, phrase.possessive)
-        human = head in self.words.group("human_parts") or self.words.noun_class(noun) == "garment"
-        told = Mention("feature", i, phrase.sentence, attrs=attrs, pronoun=phrase.possessive, dummy=dummy, human=human)
-        told.clause = self.clause_of(phrase)
-        return told
+        return Mention("feature", i, phrase.sentence, attrs=attrs, pronoun=phrase.possessive)
 
     def _owner(self, i: int) -> int | None:
         """Return the phrase that a worn phrase belongs to: the nearest character, or the subject after a comma."""

@@ -2,7 +2,7 @@
 
 ``python -m memreel.benchmarks.cast`` plays the labelled scripts of ``data/`` through the analyst, and through a chat
 model too if one is configured (``MEMREEL_LLM_MODEL`` …), and prints a table; with ``--json`` one JSON object follows on
-the last line. ``cast_held.yaml`` and ``cast_blind.yaml`` are kept aside; the others are for tuning.
+the last line. Parts ``held``, ``blind`` and ``aside`` are kept aside; the others are for training and tuning.
 
 Entity F1 counts, prompt by prompt, entities found against entities labelled. Identity F1 is B³ over mentions: a
 missed mention has recall 0, an entity that is no labelled one has precision 0. A wrong merge is a mention under the ID
@@ -32,7 +32,9 @@ from memreel.memory.records import BankState, Entity, empty_bank
 from memreel.model.minilm import sentence_encoder
 
 DATA = Path(__file__).parent / "data"
-PARTS = {part: DATA / f"cast_{part}.yaml" for part in ("tuned", "named", "fresh", "bridged", "held", "blind")}
+KNOWN, ASIDE = ("tuned", "named", "fresh", "bridged", "workshop"), ("held", "blind", "aside")
+"""Parts that the analyst was trained and tuned on, and parts that are kept aside."""
+PARTS = {part: DATA / f"cast_{part}.yaml" for part in KNOWN + ASIDE}
 GROUPS = ("named", "unnamed", "objects")
 
 

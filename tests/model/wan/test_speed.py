@@ -54,7 +54,7 @@ def test_compiled_blocks_give_what_plain_ones_give(folder: Path, monkeypatch: py
 
     monkeypatch.setattr(torch, "compile", tracing)
     assert error(folder, speed="compile", attention="math") < 1e-5
-    assert [getattr(f, "__name__", "") for f in compiled] == ["before", "between", "after"]
+    assert [getattr(f, "__name__", "") for f in compiled] == ["turned", "before", "between", "after"]
 
 
 def test_each_attention_kernel_of_this_machine_makes_the_same_chunks(folder: Path) -> None:

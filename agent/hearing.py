@@ -1,0 +1,301 @@
+"""From what the network hears in a prompt to entities: how each is called, what is said of its look, whom it is.
+
+The network (`memreel.agent.coreference`) says which words speak of whom; grammar (`memreel.agent.mentions`) says what
+stands around those words: names, adjectives, clothes, who enters and leaves. An entity has all its mentions' words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from memreel.agent.coreference import Heard, listener
+from memreel.agent.dictionary import singular
+from memreel.agent.lexicon import lexicon
+from memreel.agent.matching import Profile, are_unlike, contradict_looks, profile, profile_of
+from memreel.agent.mention import Mention, Told
+from memreel.agent.mentions import Grammar
+from memreel.agent.names import is_name, is_short_for, share_name
+from memreel.agent.pages import MEMBERS, PRONOUNS, Member, Word, introduced, singular_of, words_of
+from memreel.agent.reading import ParsedEntity
+from memreel.agent.referents import Referent
+from memreel.memory.records import BankState, CastMember, Kind
+
+NEVER, LIKELY = -20.0, 4.0
+"""Added to the score of a pair that grammar rules out, or makes likely."""
+PART = 700
+"""Letters of a prompt that the network reads at once."""
+
+
+@dataclass
+class Meant:
+    """One whom a prompt may mean: the cast member that it is, its words and what grammar says of each.
+
+    ``profile`` is the cast member's. ``first`` is where it is first told of, ``last`` behind where it is last;
+    ``several``: first as one word for several ("two dancers"); ``seen`` is how its mentions say that it is there.
+    """
+
+    kind: Kind
+    member: CastMember | None
+    profile: Profile | None = None
+    first: int | None = None
+    last: int = 0
+    several: bool = False
+    words: list[Word] = field(default_factory=list)
+    said: list[Mention] = field(default_factory=list)
+    features: list[str] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+
+
+def cast_of(bank: BankState, prompt: str) -> list[CastMember]:
+    """Return the cast that a prompt is read beside, who was spoken of last first: the latest, and whom it names."""
+    order = dict.fromkeys(
+        entity["global_id"]
+        for number in sorted(map(int, bank["prompts"]), reverse=True)
+        for entity in reversed(bank["prompts"][str(number)]["entities"])
+    )
+    cast = [bank["cast"][str(global_id)] for global_id in order if str(global_id) in bank["cast"]]
+    cast += [member for member in bank["cast"].values() if member["global_id"] not in order]
+    if len(cast) <= MEMBERS:
+        return cast
+    here = {singular_of(word.text) for word in words_of(prompt)}
+    named = [member for member in cast if not here.isdisjoint(_called(member))]
+    kept = {member["global_id"] for member in [*named[: MEMBERS // 2], *cast][:MEMBERS]}
+    return [member for member in cast if member["global_id"] in kept][:MEMBERS]
+
+
+def _forms(member: CastMember) -> list[str]:
+    """Return the last words of all that a member is called."""
+    told = profile_of(member)
+    return list(dict.fromkeys(form.rsplit(" ", 1)[-1] for form in (*told.names, *told.nouns)))
+
+
+def _called(member: CastMember) -> frozenset[str]:
+    return frozenset(map(singular_of, _forms(member)))
+
+
+def as_told(member: CastMember, bank: BankState) -> Member:
+    """Return a cast member as the network reads it."""
+    forms = _forms(member)
+    first = member["instances"][0] if member["instances"] else None
+    record = bank["prompts"].get(str(first["prompt_id"])) if first else None
+    text, start = (record["text"] if record else ", ".join([*forms, *member["all_attrs"][:4]])), 0
+    if first is not None:
+        wanted = singular_of(first["entity"].rsplit(" ", 1)[-1])
+        start = next((word.start for word in words_of(text) if singular_of(word.text) == wanted), 0)
+    return Member(introduced(forms, text, start), frozenset(map(singular_of, forms)), member["kind"])
+
+
+def told_of(bank: BankState) -> Told:
+    """Return what a story told so far, as far as it helps grammar."""
+    told = [(member["kind"], profile_of(member)) for member in bank["cast"].values()]
+    characters, things = (
+        frozenset(noun for kind, profile in told if kind == wanted for noun in profile.nouns)
+        for wanted in ("character", "object")
+    )
+    return Told(
+        frozenset(name for _, profile in told for name in profile.names), characters - things, things - characters
+    )
+
+
+def hear(prompt: str, bank: BankState) -> tuple[list[ParsedEntity], str]:
+    """Return a prompt's entities in order of first mention, and where it plays ("" if it does not say)."""
+    grammar = Grammar(prompt, told_of(bank))
+    told = grammar.read()
+    listening = _Listening(prompt, bank, grammar.by_word(), grammar.silent())
+    meant = listening.listen()
+    for mention in told:
+        whose = _whose(mention, grammar, meant) if mention.role == "feature" else None
+        if whose is not None:
+            whose.features += [attr for attr in mention.attrs if attr not in whose.features]
+    return [_entity(one, prompt) for one in meant], grammar.place()
+
+
+class _Listening:
+    """Listens to a prompt, part after part where it is long; who is new in a part is known in the next."""
+
+    def __init__(self, prompt: str, bank: BankState, at: dict[int, Mention], silent: set[int]) -> None:
+        self.prompt, self.at, self.silent = prompt, at, silent
+        cast = cast_of(bank, prompt)
+        self.read = [as_told(member, bank) for member in cast]
+        self.meant = [Meant(member["kind"], member, profile_of(member)) for member in cast]
+        self.before = [bank["prompts"][str(number)]["text"] for number in sorted(map(int, bank["prompts"]))]
+
+    def listen(self) -> list[Meant]:
+        """Return whom the prompt means, in order of first mention."""
+        for start, part in parts_of(self.prompt):
+            order = sorted(range(len(self.meant)), key=lambda known: -self.meant[known].last)[:MEMBERS]
+            read = [self.read[known] for known in order]
+            heard = listener().hear(part, read, self.before, partial(self._evidence, order, start))
+            self.before = [*self.before, part]
+            known_as: dict[int, int] = {}
+            for one in heard:
+                if one.members:
+                    known_as[one.group] = order[one.members[0]]
+                elif one.group not in known_as:
+                    known_as[one.group] = len(self.meant)
+                    self.meant.append(Meant(one.kind, None))
+                    self.read.append(Member("", frozenset(), one.kind))
+                self._take(known_as[one.group], one, start)
+        found = [one for one in self.meant if one.first is not None]
+        single = sum(one.member is None and not one.several and one.kind == "character" for one in found)
+        kept = [one for one in found if one.member is not None or not (one.several and single > 1)]
+        return sorted(kept, key=lambda one: one.first or 0)  # "Two brothers, Eero and Aapo" are told of one by one
+
+    def _evidence(
+        self, order: Sequence[int], start: int, words: Sequence[Word], members: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Say what grammar knows better than a network: names and looks that are others', and who is said to be new."""
+        found = np.zeros((len(words), members + len(words)), np.float32)
+        here = [self.at.get(start + word.start) for word in words]
+        for i, mention in enumerate(here):
+            if mention is None or mention.role == "feature":
+                continue
+            for column, known in enumerate(order):
+                found[i, column] = _agreement(mention, self.meant[known])
+            for j in range(i):
+                other = here[j]
+                if other is mention:
+                    found[i, members + j] = LIKELY
+                elif other is not None and _are_apart(mention, other):
+                    found[i, members + j] = NEVER
+        return found, np.array([start + word.start in self.silent for word in words], np.bool_)
+
+    def _take(self, known: int, heard: Heard, start: int) -> None:
+        """Note a mention of somebody."""
+        one, place = self.meant[known], start + heard.word.start
+        mention = self.at.get(place)
+        if one.first is None:
+            one.first, one.several = place, heard.several and one.member is None
+            if one.member is None:
+                word = heard.word.text
+                self.read[known] = Member(
+                    introduced([word], self.prompt, place), frozenset([singular_of(word)]), heard.kind
+                )
+        one.last = place + 1
+        if mention is not None and not any(said is mention for said in one.said):
+            one.seen.append(mention.presence)
+        if not heard.several or one.several:
+            one.words.append(Word(heard.word.text, place, place + len(heard.word.text)))
+            if mention is not None and not any(said is mention for said in one.said):
+                one.said.append(mention)
+
+
+def _agreement(mention: Mention, one: Meant) -> float:
+    """Return what a mention's words say for or against its being somebody known."""
+    theirs = one.profile
+    if mention.role == "pronoun" or one.member is None or theirs is None:
+        return 0.0
+    if mention.newcomer:
+        return NEVER
+    if mention.name and theirs.names:
+        same = any(share_name(mention.name, name) or is_short_for(mention.name, name) for name in theirs.names)
+        return LIKELY if same else NEVER
+    kind: Kind = "character" if mention.role == "character" else "object"
+    mine = profile(kind, [*mention.descriptions], mention.attrs, mention.gender)
+    if kind != one.kind or mention.name:
+        return 0.0
+    if are_unlike(mine.nouns, theirs.nouns):
+        return NEVER
+    if contradict_looks(mine, theirs) or (mine.gender and theirs.gender and mine.gender != theirs.gender):
+        return NEVER
+    alike = bool(set(mine.nouns) & set(theirs.nouns)) and bool(set(mention.attrs) & set(one.member["all_attrs"]))
+    return LIKELY if alike else 0.0
+
+
+def _are_apart(mention: Mention, other: Mention) -> bool:
+    """Tell whether two mentions of a prompt cannot mean the same: other names, or one that is said to be new."""
+    if mention.name and other.name:
+        return not (share_name(mention.name, other.name) or is_short_for(mention.name, other.name))
+    listed = not (mention.definite or mention.name or mention.plural or other.plural)
+    return mention.newcomer or (listed and mention.role == other.role == "character")
+
+
+def parts_of(prompt: str) -> Iterator[tuple[int, str]]:
+    """Yield a prompt in parts that the network can read, whole sentences if possible, each with where it begins."""
+    begun = 0
+    while len(prompt) - begun > PART:
+        end = max(prompt.rfind(mark, begun + PART // 3, begun + PART) for mark in (". ", "! ", "? ", "\n"))
+        end = end if end >= 0 else prompt.rfind(" ", begun + PART // 3, begun + PART)
+        end = end + 1 if end >= 0 else begun + PART
+        yield begun, prompt[begun:end]
+        begun = end
+    yield begun, prompt[begun:]
+
+
+def _whose(mention: Mention, grammar: Grammar, meant: Sequence[Meant]) -> Meant | None:
+    """Return whose a feature is: of whom its owner's words speak, or the pronoun in front of it."""
+    if mention.owner is not None:
+        return next((one for one in meant if any(said is mention.owner for said in one.said)), None)
+    if mention.pronoun:
+        start = grammar.start_of(grammar.phrases[mention.position].start)
+        return next((one for one in meant if any(word.start == start for word in one.words)), None)
+    return None
+
+
+def _entity(one: Meant, prompt: str) -> ParsedEntity:
+    member = one.member
+    kinds = [said.kind_of for said in one.said if said.kind_of]
+    referent = Referent(one.kind, kinds[-1] if kinds else "person", features=[*one.features])
+    for said in one.said:
+        if said.role in ("character", "object"):
+            if len(said.name) > len(referent.name):
+                referent.name = said.name
+            referent.descriptions += [told for told in said.descriptions if told not in referent.descriptions]
+            referent.plural, referent.surface = said.plural, said.surface
+        for attr in said.attrs if said.role != "feature" else ():
+            _describe(referent, attr)
+    for word in one.words:
+        if word.text.lower() in PRONOUNS or _covered(word.text, referent):
+            continue
+        name = _name_at(word, prompt)
+        if name and not referent.name:
+            referent.name = name
+        elif not name:
+            low = word.text.lower()
+            referent.descriptions.append(singular(low) if low.endswith("s") else low)
+    referent.seen = one.seen
+    told = bool(referent.name or referent.descriptions)
+    return {
+        "entity": referent.entity if told else member["name"] if member else one.words[0].text,
+        "kind": one.kind,
+        "attrs": referent.attrs,
+        "same_as": None if member is None else member["global_id"],
+        "new": member is None,
+        "presence": referent.presence,
+    }
+
+
+def _covered(word: str, referent: Referent) -> bool:
+    plain = singular_of(word)
+    told = [*referent.name.split(), *(word for told in referent.descriptions for word in told.split())]
+    return any(singular_of(one) == plain for one in [*told, referent.surface.rsplit(" ", 1)[-1]])
+
+
+def _name_at(word: Word, prompt: str) -> str:
+    """Return the proper name that ends in a mention's word, or "" if it is none."""
+    before = prompt[: word.start].rstrip("\"'“‘ ")
+    begins = not before or before[-1] in ".!?:;"
+    if not word.text[:1].isupper() or (begins and lexicon().is_listed(word.text.lower())):
+        return ""
+    start = word.start
+    for earlier in reversed(words_of(prompt[: word.start])):
+        if not earlier.text[:1].isupper() or prompt[earlier.end : start] != " " or not is_name(earlier.text):
+            break
+        start = earlier.start
+    return prompt[start : word.end]
+
+
+def _describe(referent: Referent, attr: str) -> None:
+    """Sort what is said into adjectives and features (phrases that end in a noun worn or borne)."""
+    words = lexicon()
+    last = attr.rsplit(" ", 1)[-1]
+    worn = attr not in words.listed["adjectives"] and words.noun_class(last) in ("garment", "body")
+    worn = worn and (last in words.covers or " " in attr or words.is_listed(last))
+    place = referent.features if worn else referent.adjectives
+    if attr not in place:
+        place.append(attr)
