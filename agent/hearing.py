@@ -25,8 +25,8 @@ from memreel.agent.reading import ParsedEntity
 from memreel.agent.referents import Referent
 from memreel.memory.records import BankState, CastMember, Kind
 
-NEVER, LIKELY = -20.0, 4.0
-"""Added to the score of a pair that grammar rules out, or makes likely."""
+NEVER, LIKELY, SURE = -20.0, 4.0, 12.0
+"""Added to the score of a pair that grammar rules out, makes likely, or hardly leaves open."""
 PART = 700
 """Letters of a prompt that the network reads at once."""
 
@@ -155,8 +155,12 @@ class _Listening:
         for i, mention in enumerate(here):
             if mention is None or mention.role == "feature":
                 continue
-            for column, known in enumerate(order):
-                found[i, column] = _agreement(mention, self.meant[known])
+            known = [self.meant[one] for one in order]
+            found[i, :members] = [_agreement(mention, one) for one in known]
+            fitting = (column for column in range(members) if found[i, column] >= 0)
+            so_called = [column for column in fitting if _is_called(mention, known[column])]
+            if mention.definite and not mention.plural and len(so_called) == 1:  # "the robot", where there is but one
+                found[i, so_called] += LIKELY / 2
             for j in range(i):
                 other = here[j]
                 if other is mention:
@@ -203,8 +207,18 @@ def _agreement(mention: Mention, one: Meant) -> float:
         return NEVER
     if contradict_looks(mine, theirs) or (mine.gender and theirs.gender and mine.gender != theirs.gender):
         return NEVER
-    alike = bool(set(mine.nouns) & set(theirs.nouns)) and bool(set(mention.attrs) & set(one.member["all_attrs"]))
-    return LIKELY if alike else 0.0
+    shared = set(mention.attrs) & set(one.member["all_attrs"])
+    if not _is_called(mention, one) or not shared:
+        return 0.0
+    told = len(shared) > 1 or any(" " in look for look in shared)  # "a wizard in a pointed hat", prompt after prompt
+    return SURE if told and not mention.definite else LIKELY
+
+
+def _is_called(mention: Mention, one: Meant) -> bool:
+    """Tell whether somebody known has been called by a mention's noun."""
+    called = {told.rsplit(" ", 1)[-1] for told in mention.descriptions}
+    theirs = one.profile.nouns if one.profile is not None else ()
+    return not called.isdisjoint(noun.rsplit(" ", 1)[-1] for noun in theirs)
 
 
 def _are_apart(mention: Mention, other: Mention) -> bool:
