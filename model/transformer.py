@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,9 @@ from torch.nn import functional as F
 from memreel.model.attention8 import rounded
 from memreel.model.context import FrameContext, Room, TextContext, Writing
 from memreel.model.rotary import rotate
+
+TRITON = find_spec("triton") is not None
+"""Whether kernels of our own can run; some CUDA builds of torch come without it."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def normed(
         more: what is added to the tokens first, ``[batch, frames * tokens, dim]``.
         gate: what that is multiplied by, float32 ``[batch, frames, 1, dim]``.
     """
-    if x.is_cuda and not torch.is_grad_enabled():
+    if x.is_cuda and TRITON and not torch.is_grad_enabled():
         from memreel.model import rows_gpu
 
         factor, shift = factor.contiguous(), shift.contiguous()

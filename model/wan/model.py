@@ -28,7 +28,7 @@ from memreel.model.passes import Passes
 from memreel.model.protocol import EvictedChunk, Log, Pictures, VideoSpec
 from memreel.model.sampler import TIMESTEPS, shifted
 from memreel.model.scoring import Scorer, visibility
-from memreel.model.transformer import Pieces, VideoTransformer
+from memreel.model.transformer import TRITON, Pieces, VideoTransformer
 from memreel.model.wan.checkpoint import load_transformer
 from memreel.model.wan.decoding import Darkroom, Timeline
 from memreel.model.wan.files import files_of
@@ -123,7 +123,7 @@ class WanModel:
     def _pieces(self) -> Pieces:
         """Return how a block runs: compiled unless that is not to be waited for."""
         before, turned, between, after = self.net.pieces
-        if on_gpu(self.device) and self.net.config.head_dim.bit_count() == 1:
+        if on_gpu(self.device) and TRITON and self.net.config.head_dim.bit_count() == 1:
             from memreel.model import fused_gpu
 
             turned = fused_gpu.turned
