@@ -210,6 +210,8 @@ def _agreement(mention: Mention, one: Meant) -> float:
     shared = set(mention.attrs) & set(one.member["all_attrs"])
     if not _is_called(mention, one) or not shared:
         return 0.0
+    if theirs.names and not mention.definite:
+        return 0.0  # Mia is hardly called "a woman with red hair" after she was named
     told = len(shared) > 1 or any(" " in look for look in shared)  # "a wizard in a pointed hat", prompt after prompt
     return SURE if told and not mention.definite else LIKELY
 
