@@ -45,14 +45,13 @@ NUMBERS = {"three": 3, "four": 4, "five": 5, "all": 8}
 class Heard:
     """A mention: its word, whether of a character or an object, and whom it means.
 
-    ``chance`` is the network's that it is one. Mentions of one ``group`` mean the same; ``members`` is the cast member
+    Mentions of one ``group`` mean the same; ``members`` is the cast member
     that is, by its order, or nobody. "The two of them" are as many as it means, each with the group that speaks of the
     same in this prompt; if no other word does, that is below zero.
     """
 
     word: Word
     kind: Kind
-    chance: float
     group: int
     members: tuple[int, ...]
     several: bool
@@ -224,7 +223,7 @@ def _decided(
             if len(whom) > 1:
                 for group in whom:
                     mine = member_of(group) if group >= 0 else (-1 - group,)
-                    heard.append(Heard(word, kind, 1 - chances[0], group, mine, several=True))
+                    heard.append(Heard(word, kind, group, mine, several=True))
                 continue
         best = next(iter(meant), None)
         if best is None and back:
@@ -240,7 +239,7 @@ def _decided(
         group_of[members + i] = group
         if several[i]:
             crowds.add(members + i)
-        heard.append(Heard(word, kind, 1 - chances[0], group, member_of(group), several=bool(several[i])))
+        heard.append(Heard(word, kind, group, member_of(group), several=bool(several[i])))
     return heard
 
 
