@@ -112,7 +112,20 @@ def hear(prompt: str, bank: BankState) -> tuple[list[ParsedEntity], str]:
         whose = _whose(mention, grammar, meant) if mention.role == "feature" else None
         if whose is not None:
             whose.features += [attr for attr in mention.attrs if attr not in whose.features]
-    return [_entity(one, prompt) for one in meant], grammar.place()
+    entities = [_entity(one, prompt) for one in meant]
+    _find_unread(entities, bank)
+    return entities, grammar.place()
+
+
+def _find_unread(entities: Sequence[ParsedEntity], bank: BankState) -> None:
+    """Give those who are new to the network, but go by the name of a cast member for whom it had no room, that ID."""
+    taken = {entity["same_as"] for entity in entities}
+    for entity in entities:
+        for member in bank["cast"].values() if entity["same_as"] is None and is_name(entity["entity"]) else ():
+            if member["global_id"] not in taken and entity["entity"] in (member["name"], *member["all_entities"]):
+                entity["same_as"], entity["new"] = member["global_id"], False
+                taken.add(member["global_id"])
+                break
 
 
 class _Listening:

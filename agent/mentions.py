@@ -2,8 +2,8 @@
 
 This module reads one text. It decides which phrases are people, animals, robots and things with a role, which are
 garments and features and whose ("with red hair", "wearing a blue coat", "her green hat"), which names belong to which
-description ("Mia, a young woman", "a dog named Rex"). Whether two mentions are one and the same is `discourse`'s
-question, and who they were in earlier prompts the analyst's.
+description ("Mia, a young woman", "a dog named Rex"). Whether two mentions are one and the same, and
+who they were in earlier prompts, is the question of `hearing`.
 """
 
 from __future__ import annotations

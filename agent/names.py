@@ -1,7 +1,7 @@
 """Names: whether two names may be one person's, by titles, short forms and parts.
 
 "Chen" and "Dr. Chen", "Anna" and "Anna Maria", "Bea" and Beatriz, "Winnie" and Winifred. It compares names alone; who
-is who in a story is decided by `identity`, and only where nothing else is said against it.
+is who in a story is decided by `hearing`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Features: what somebody has or wears, and whose it is ("with red hair", "wearing a blue coat", "her green hat").
 
-It works on the phrases of one text and the mentions found so far. What a feature says of somebody is `discourse`'s.
+It works on the phrases of one text and the mentions found so far. What a feature says of somebody is `hearing`'s.
 """
 
 from __future__ import annotations

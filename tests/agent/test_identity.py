@@ -96,3 +96,26 @@ def test_kin_behind_a_name_are_the_name() -> None:
 
 def test_an_animal_has_no_ankles() -> None:
     assert set(ids("Petra, a baker, bows. She waves.", "A cat darts between her ankles.")[1].values()) == {1, 2}
+
+
+def test_a_large_cast_is_known_by_name_when_all_meet() -> None:
+    names = [
+        "Ada",
+        "Boris",
+        "Clara",
+        "Dmitri",
+        "Elena",
+        "Farid",
+        "Greta",
+        "Hiro",
+        "Ines",
+        "Jonas",
+        "Kira",
+        "Luis",
+        "Mona",
+        "Nils",
+    ]
+    told = ids(*(f"{name} waits in the rain." for name in names), ", ".join(names[:-1]) + f" and {names[-1]} dance.")
+    alone = {name: number for found in told[:-1] for name, number in found.items()}
+    assert len(set(alone.values())) == len(names)
+    assert told[-1].items() <= alone.items()
