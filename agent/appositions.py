@@ -159,7 +159,7 @@ class _Text:
         indefinite = bool({"a", "an"} & {*two.determiners}) and not second.newcomer
         if between == ["is"]:
             return indefinite and bool(first.name)
-        if between[-1] not in MARKS or self._is_list(right):
+        if between[-1] not in MARKS or self._is_list(right) or self._begins(left, right):
             return False
         if second.name and first.role == "character" and self._is_closed(right) and self._is_worn(left, right):
             return True  # "A man in black, Vikram, …"
@@ -172,6 +172,14 @@ class _Text:
         if first.role == "character" or first.name:
             return indefinite and (bool(first.name) or first.role == second.role)
         return False
+
+    def _begins(self, left: int, right: int) -> bool:
+        """Tell whether a sentence begins behind words on where it plays: "In a gym in Accra, a boxer …"."""
+        before = [
+            token for token in self.tokens[: self.phrases[left].end] if token.sentence == self.phrases[left].sentence
+        ]
+        opens = before[0].tag in ("PRP", "PRF") and not any(token.is_finite for token in before)
+        return opens and not self._is_closed(right)
 
     def _is_closed(self, right: int) -> bool:
         """Tell whether a comma or full stop follows a phrase."""

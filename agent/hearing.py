@@ -6,21 +6,33 @@ stands around those words: names, adjectives, clothes, who enters and leaves. An
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from memreel.agent.coreference import Heard, listener
+from memreel.agent.chains import Heard
+from memreel.agent.coreference import listener
 from memreel.agent.dictionary import singular
 from memreel.agent.lexicon import lexicon
 from memreel.agent.matching import Profile, are_unlike, contradict_looks, profile, profile_of
 from memreel.agent.mention import Mention, Told
 from memreel.agent.mentions import Grammar
 from memreel.agent.names import is_name, is_short_for, share_name
-from memreel.agent.pages import MEMBERS, PRONOUNS, Member, Word, introduced, singular_of, words_of
+from memreel.agent.pages import (
+    MEMBERS,
+    PROMPTS,
+    PRONOUNS,
+    Earlier,
+    Member,
+    Word,
+    earlier,
+    introduced,
+    singular_of,
+    words_of,
+)
 from memreel.agent.reading import ParsedEntity
 from memreel.agent.referents import Referent
 from memreel.memory.records import BankState, CastMember, Kind
@@ -36,7 +48,9 @@ class Meant:
     """One whom a prompt may mean: the cast member that it is, its words and what grammar says of each.
 
     ``profile`` is the cast member's. ``first`` is where it is first told of, ``last`` behind where it is last;
-    ``several``: first as one word for several ("two dancers"); ``seen`` is how its mentions say that it is there.
+    ``several``: first as one word for several ("dancers"), ``divided``: of whom some are told of by themselves;
+    ``counted``: one of several ("two dancers"), ``apart``: where it is first told of by itself; ``seen`` is how its
+    mentions say that it is there.
     """
 
     kind: Kind
@@ -45,6 +59,9 @@ class Meant:
     first: int | None = None
     last: int = 0
     several: bool = False
+    divided: bool = False
+    counted: bool = False
+    apart: int | None = None
     words: list[Word] = field(default_factory=list)
     said: list[Mention] = field(default_factory=list)
     features: list[str] = field(default_factory=list)
@@ -85,8 +102,9 @@ def as_told(member: CastMember, bank: BankState) -> Member:
     record = bank["prompts"].get(str(first["prompt_id"])) if first else None
     text, start = (record["text"] if record else ", ".join([*forms, *member["all_attrs"][:4]])), 0
     if first is not None:
-        wanted = singular_of(first["entity"].rsplit(" ", 1)[-1])
-        start = next((word.start for word in words_of(text) if singular_of(word.text) == wanted), 0)
+        here = {singular_of(word.text): word.start for word in reversed(words_of(text))}
+        said = (singular_of(told.rsplit(" ", 1)[-1]) for told in (first["entity"], *first["attrs"]))
+        start = next((here[word] for word in said if word in here), 0)
     return Member(introduced(forms, text, start), frozenset(map(singular_of, forms)), member["kind"])
 
 
@@ -112,7 +130,7 @@ def hear(prompt: str, bank: BankState) -> tuple[list[ParsedEntity], str]:
         whose = _whose(mention, grammar, meant) if mention.role == "feature" else None
         if whose is not None:
             whose.features += [attr for attr in mention.attrs if attr not in whose.features]
-    entities = [_entity(one, prompt) for one in meant]
+    entities = [_entity(one, meant, prompt) for one in meant]
     _find_unread(entities, bank)
     return entities, grammar.place()
 
@@ -136,15 +154,19 @@ class _Listening:
         cast = cast_of(bank, prompt)
         self.read = [as_told(member, bank) for member in cast]
         self.meant = [Meant(member["kind"], member, profile_of(member)) for member in cast]
-        self.before = [bank["prompts"][str(number)]["text"] for number in sorted(map(int, bank["prompts"]))]
+        place = {member["global_id"]: known for known, member in enumerate(cast)}
+        self.before = [  # each with whom of the cast it told of
+            (record["text"], {place[told["global_id"]] for told in record["entities"] if told["global_id"] in place})
+            for record in (bank["prompts"][str(number)] for number in sorted(map(int, bank["prompts"]))[-PROMPTS:])
+        ]
 
     def listen(self) -> list[Meant]:
         """Return whom the prompt means, in order of first mention."""
         for start, part in parts_of(self.prompt):
             order = sorted(range(len(self.meant)), key=lambda known: -self.meant[known].last)[:MEMBERS]
             read = [self.read[known] for known in order]
-            heard = listener().hear(part, read, self.before, partial(self._evidence, order, start))
-            self.before = [*self.before, part]
+            before = [self._earlier(text, told, order) for text, told in self.before]
+            heard = listener().hear(part, read, before, partial(self._evidence, order, start))
             known_as: dict[int, int] = {}
             for one in heard:
                 if one.members:
@@ -154,10 +176,15 @@ class _Listening:
                     self.meant.append(Meant(one.kind, None))
                     self.read.append(Member("", frozenset(), one.kind))
                 self._take(known_as[one.group], one, start)
+                if one.among is not None:
+                    self.meant[known_as[one.among]].divided = True
+            self.before.append((part, {*known_as.values()}))
         found = [one for one in self.meant if one.first is not None]
-        single = sum(one.member is None and not one.several and one.kind == "character" for one in found)
-        kept = [one for one in found if one.member is not None or not (one.several and single > 1)]
-        return sorted(kept, key=lambda one: one.first or 0)  # "Two brothers, Eero and Aapo" are told of one by one
+        kept = [one for one in found if one.member is not None or not one.divided]
+        return sorted(kept, key=lambda one: one.first or 0)  # "Brothers, Eero and Aapo," are told of one by one
+
+    def _earlier(self, text: str, told: Collection[int], order: Sequence[int]) -> Earlier:
+        return earlier(text, {order.index(known): self.read[known].called for known in told if known in order})
 
     def _evidence(
         self, order: Sequence[int], start: int, words: Sequence[Word], members: int
@@ -187,16 +214,19 @@ class _Listening:
         one, place = self.meant[known], start + heard.word.start
         mention = self.at.get(place)
         if one.first is None:
-            one.first, one.several = place, heard.several and one.member is None
+            one.first, one.counted = place, heard.counted
+            one.several = heard.several and not heard.counted and one.member is None
             if one.member is None:
                 word = heard.word.text
                 self.read[known] = Member(
                     introduced([word], self.prompt, place), frozenset([singular_of(word)]), heard.kind
                 )
         one.last = place + 1
+        if one.apart is None and not heard.several:
+            one.apart = place
         if mention is not None and not any(said is mention for said in one.said):
             one.seen.append(mention.presence)
-        if not heard.several or one.several:
+        if not heard.several or heard.counted or one.several:
             one.words.append(Word(heard.word.text, place, place + len(heard.word.text)))
             if mention is not None and not any(said is mention for said in one.said):
                 one.said.append(mention)
@@ -266,7 +296,7 @@ def _whose(mention: Mention, grammar: Grammar, meant: Sequence[Meant]) -> Meant 
     return None
 
 
-def _entity(one: Meant, prompt: str) -> ParsedEntity:
+def _entity(one: Meant, meant: Sequence[Meant], prompt: str) -> ParsedEntity:
     member = one.member
     kinds = [said.kind_of for said in one.said if said.kind_of]
     referent = Referent(one.kind, kinds[-1] if kinds else "person", features=[*one.features])
@@ -275,9 +305,10 @@ def _entity(one: Meant, prompt: str) -> ParsedEntity:
             if len(said.name) > len(referent.name):
                 referent.name = said.name
             referent.descriptions += [told for told in said.descriptions if told not in referent.descriptions]
-            referent.plural, referent.surface = said.plural, said.surface
+            referent.plural, referent.surface = said.plural and not one.counted, said.surface
         for attr in said.attrs if said.role != "feature" else ():
-            _describe(referent, attr)
+            if not (one.counted and said.plural) or _is_of(attr, one, meant, prompt):
+                _describe(referent, attr)
     for word in one.words:
         if word.text.lower() in PRONOUNS or _covered(word.text, referent):
             continue
@@ -286,7 +317,7 @@ def _entity(one: Meant, prompt: str) -> ParsedEntity:
             referent.name = name
         elif not name:
             low = word.text.lower()
-            referent.descriptions.append(singular(low) if low.endswith("s") else low)
+            referent.descriptions.append(singular(low) if low.endswith("s") or one.counted else low)
     referent.seen = one.seen
     told = bool(referent.name or referent.descriptions)
     return {
@@ -297,6 +328,14 @@ def _entity(one: Meant, prompt: str) -> ParsedEntity:
         "new": member is None,
         "presence": referent.presence,
     }
+
+
+def _is_of(attr: str, one: Meant, meant: Sequence[Meant], prompt: str) -> bool:
+    """Tell whether what is said of several is this one's: said of all, or behind the word that tells it apart."""
+    told = sorted(other.apart for other in meant if other.counted and other.apart is not None)
+    at = prompt.lower().find(attr.rsplit(" ", 1)[-1])
+    behind = [place for place in told if place < at]
+    return not behind or behind[-1] == one.apart
 
 
 def _covered(word: str, referent: Referent) -> bool:
@@ -312,10 +351,10 @@ def _name_at(word: Word, prompt: str) -> str:
     if not word.text[:1].isupper() or (begins and lexicon().is_listed(word.text.lower())):
         return ""
     start = word.start
-    for earlier in reversed(words_of(prompt[: word.start])):
-        if not earlier.text[:1].isupper() or prompt[earlier.end : start] != " " or not is_name(earlier.text):
+    for other in reversed(words_of(prompt[: word.start])):
+        if not other.text[:1].isupper() or prompt[other.end : start] != " " or not is_name(other.text):
             break
-        start = earlier.start
+        start = other.start
     return prompt[start : word.end]
 
 

@@ -2,7 +2,7 @@
 
 ``python -m memreel.benchmarks.cast`` plays the labelled scripts of ``data/`` through the analyst, and through a chat
 model too if one is configured (``MEMREEL_LLM_MODEL`` …), and prints a table; with ``--json`` one JSON object follows on
-the last line. Parts ``held``, ``blind`` and ``aside`` are kept aside; the others are for training and tuning.
+the last line. Parts ``held``, ``blind``, ``aside`` and ``sealed`` are kept aside; the others are for training.
 
 Entity F1 counts, prompt by prompt, entities found against entities labelled. Identity F1 is B³ over mentions: a
 missed mention has recall 0, an entity that is no labelled one has precision 0. A wrong merge is a mention under the ID
@@ -15,27 +15,24 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from scipy.optimize import linear_sum_assignment
 
 from memreel.agent.analyst import Analyst
 from memreel.agent.dictionary import singular
 from memreel.agent.reading import Candidates, PromptReader, prompt_reader
+from memreel.benchmarks.marked import GROUPS, PARTS, told_of
 from memreel.configs.schema import AgentConfig
 from memreel.memory.cast import phrase_rows, register
 from memreel.memory.index import Candidate, TextIndex
 from memreel.memory.records import BankState, Entity, empty_bank
 from memreel.model.minilm import sentence_encoder
-
-DATA = Path(__file__).parent / "data"
-KNOWN, ASIDE = ("tuned", "named", "fresh", "bridged", "workshop"), ("held", "blind", "aside")
-"""Parts that the analyst was trained and tuned on, and parts that are kept aside."""
-PARTS = {part: DATA / f"cast_{part}.yaml" for part in KNOWN + ASIDE}
-GROUPS = ("named", "unnamed", "objects")
 
 
 @dataclass(frozen=True)
@@ -102,11 +99,7 @@ def scripts(path: Path) -> list[Script]:
             for group in GROUPS
             for label, called in record.get(group, {}).items()
         }
-        told = [
-            (text, [cast[label] for label in labels.split()])
-            for prompt in record["told"]
-            for labels, text in prompt.items()
-        ]
+        told = [(prompt.text, [cast[label] for label in prompt.labels]) for prompt in map(told_of, record["told"])]
         found.append(Script(told, frozenset(record.get("maybe", "").split())))
     return found
 
@@ -149,17 +142,16 @@ def score(reader: PromptReader, stories: Sequence[Script], trace: bool = False) 
         home: dict[str, int] = {}
         for (text, labels), entities in zip(script.told, read, strict=True):
             faults = []
-            free = list(entities)
-            for labelled in labels:
-                hit = next((entity for entity in free if labelled.is_found_in(entity)), None)
+            hits = _paired(labels, entities, home)
+            free = [entity for at, entity in enumerate(entities) if at not in hits.values()]
+            for rank, labelled in enumerate(labels):
                 tally = tallies[labelled.group]
                 gold = (number, labelled.label)
-                if hit is None:
+                if rank not in hits:
                     tally.pairs.append((gold, None))
                     faults.append(f"missed {labelled.label}")
                     continue
-                free.remove(hit)
-                global_id = hit["global_id"]
+                global_id = entities[hits[rank]]["global_id"]
                 tally.pairs.append((gold, (number, global_id)))
                 if owner.setdefault(global_id, labelled.label) != labelled.label:
                     tally.merges += 1
@@ -175,6 +167,21 @@ def score(reader: PromptReader, stories: Sequence[Script], trace: bool = False) 
             if trace and faults:
                 print(f"{number + 1}. {text}\n   {'; '.join(faults)}")
     return {group: tally.figures() for group, tally in tallies.items()}
+
+
+def _paired(labels: Sequence[Labelled], entities: Sequence[Entity], home: Mapping[str, int]) -> dict[int, int]:
+    """Pair a prompt's labels with the entities that are called so, as many as can be; return ranks by rank.
+
+    Where the words leave several pairings (two men who are both called "man"), the one is taken that agrees most with
+    the IDs which the labels had first, then the one in order of mention.
+    """
+    fits = np.array([[float(labelled.is_found_in(entity)) for entity in entities] for labelled in labels])
+    if not fits.size:
+        return {}
+    kept = np.array([[home.get(labelled.label) == entity["global_id"] for entity in entities] for labelled in labels])
+    order = np.abs(np.arange(len(labels))[:, None] - np.arange(len(entities))[None])
+    rows, columns = linear_sum_assignment(fits * (1 + kept / 100 - order / 1e6), maximize=True)
+    return {int(row): int(column) for row, column in zip(rows, columns, strict=True) if fits[row, column]}
 
 
 def table(figures: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:
