@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from memreel.agent.chains import Heard, chains
-from memreel.agent.pages import FEATURES, MEMBERS, Batch, Earlier, Member, Word, batch_of, page_of
+from memreel.agent.pages import FEATURES, Batch, Member, Word, batch_of, page_of
 from memreel.errors import ModelError
 from memreel.model.minilm import WIDTH, SentenceEncoder, weights_folder
 from memreel.model.worker import on_model_thread
@@ -38,9 +38,8 @@ class Coreference(nn.Module):
         super().__init__()
         self.bert = encoder.model.requires_grad_(False)
         self.bert.encoder.requires_grad_(True)
-        self.part, self.known = nn.Embedding(4, WIDTH), nn.Embedding(MEMBERS + 1, WIDTH)
+        self.part = nn.Embedding(4, WIDTH)
         nn.init.zeros_(self.part.weight)
-        nn.init.normal_(self.known.weight, std=0.02)
         self.mention = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, len(KINDS) + 1))
         self.nobody = nn.Sequential(nn.Linear(WIDTH, WIDTH // 2), nn.GELU(), nn.Linear(WIDTH // 2, 1))
         self.left, self.right = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
@@ -59,7 +58,7 @@ class Coreference(nn.Module):
             nobody before, ``[pages, words, members + words]``, of which a word's with itself and later ones mean
             nothing.
         """
-        embedded = self.bert.embeddings.word_embeddings(batch.ids) + self.part(batch.parts) + self.known(batch.known)
+        embedded = self.bert.embeddings.word_embeddings(batch.ids) + self.part(batch.parts)
         states = self.bert(inputs_embeds=embedded, attention_mask=batch.mask).last_hidden_state
         others = batch.spans @ states
         word = others[:, batch.members :]
@@ -102,7 +101,7 @@ class Listener:
     @on_model_thread
     @torch.inference_mode()
     def hear(
-        self, text: str, members: Sequence[Member], before: Sequence[Earlier], evidence: Evidence = no_evidence
+        self, text: str, members: Sequence[Member], before: Sequence[str], evidence: Evidence = no_evidence
     ) -> list[Heard]:
         """Return the mentions of a prompt in order.
 

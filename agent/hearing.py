@@ -6,7 +6,7 @@ stands around those words: names, adjectives, clothes, who enters and leaves. An
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -23,12 +23,9 @@ from memreel.agent.mentions import Grammar
 from memreel.agent.names import is_name, is_short_for, share_name
 from memreel.agent.pages import (
     MEMBERS,
-    PROMPTS,
     PRONOUNS,
-    Earlier,
     Member,
     Word,
-    earlier,
     introduced,
     singular_of,
     words_of,
@@ -124,7 +121,7 @@ def hear(prompt: str, bank: BankState) -> tuple[list[ParsedEntity], str]:
     """Return a prompt's entities in order of first mention, and where it plays ("" if it does not say)."""
     grammar = Grammar(prompt, told_of(bank))
     told = grammar.read()
-    listening = _Listening(prompt, bank, grammar.by_word(), grammar.silent())
+    listening = _Listening(prompt, bank, grammar)
     meant = listening.listen()
     for mention in told:
         whose = _whose(mention, grammar, meant) if mention.role == "feature" else None
@@ -149,24 +146,20 @@ def _find_unread(entities: Sequence[ParsedEntity], bank: BankState) -> None:
 class _Listening:
     """Listens to a prompt, part after part where it is long; who is new in a part is known in the next."""
 
-    def __init__(self, prompt: str, bank: BankState, at: dict[int, Mention], silent: set[int]) -> None:
-        self.prompt, self.at, self.silent = prompt, at, silent
+    def __init__(self, prompt: str, bank: BankState, grammar: Grammar) -> None:
+        self.prompt = prompt
+        self.at, self.silent = grammar.by_word(), grammar.silent()
         cast = cast_of(bank, prompt)
         self.read = [as_told(member, bank) for member in cast]
         self.meant = [Meant(member["kind"], member, profile_of(member)) for member in cast]
-        place = {member["global_id"]: known for known, member in enumerate(cast)}
-        self.before = [  # each with whom of the cast it told of
-            (record["text"], {place[told["global_id"]] for told in record["entities"] if told["global_id"] in place})
-            for record in (bank["prompts"][str(number)] for number in sorted(map(int, bank["prompts"]))[-PROMPTS:])
-        ]
+        self.before = [bank["prompts"][str(number)]["text"] for number in sorted(map(int, bank["prompts"]))]
 
     def listen(self) -> list[Meant]:
         """Return whom the prompt means, in order of first mention."""
         for start, part in parts_of(self.prompt):
             order = sorted(range(len(self.meant)), key=lambda known: -self.meant[known].last)[:MEMBERS]
             read = [self.read[known] for known in order]
-            before = [self._earlier(text, told, order) for text, told in self.before]
-            heard = listener().hear(part, read, before, partial(self._evidence, order, start))
+            heard = listener().hear(part, read, self.before, partial(self._evidence, order, start))
             known_as: dict[int, int] = {}
             for one in heard:
                 if one.members:
@@ -178,13 +171,10 @@ class _Listening:
                 self._take(known_as[one.group], one, start)
                 if one.among is not None:
                     self.meant[known_as[one.among]].divided = True
-            self.before.append((part, {*known_as.values()}))
+            self.before.append(part)
         found = [one for one in self.meant if one.first is not None]
         kept = [one for one in found if one.member is not None or not one.divided]
         return sorted(kept, key=lambda one: one.first or 0)  # "Brothers, Eero and Aapo," are told of one by one
-
-    def _earlier(self, text: str, told: Collection[int], order: Sequence[int]) -> Earlier:
-        return earlier(text, {order.index(known): self.read[known].called for known in told if known in order})
 
     def _evidence(
         self, order: Sequence[int], start: int, words: Sequence[Word], members: int
@@ -239,7 +229,7 @@ def _agreement(mention: Mention, one: Meant) -> float:
         return 0.0
     if mention.newcomer:
         return NEVER
-    if mention.name and theirs.names:
+    if mention.name and theirs.names and not lexicon().is_only_title(mention.name):
         same = any(share_name(mention.name, name) or is_short_for(mention.name, name) for name in theirs.names)
         return LIKELY if same else NEVER
     kind: Kind = "character" if mention.role == "character" else "object"
@@ -268,7 +258,7 @@ def _is_called(mention: Mention, one: Meant) -> bool:
 
 def _are_apart(mention: Mention, other: Mention) -> bool:
     """Tell whether two mentions of a prompt cannot mean the same: other names, or one that is said to be new."""
-    if mention.name and other.name:
+    if mention.name and other.name and not any(map(lexicon().is_only_title, (mention.name, other.name))):
         return not (share_name(mention.name, other.name) or is_short_for(mention.name, other.name))
     listed = not (mention.definite or mention.name or mention.plural or other.plural)
     return mention.newcomer or (listed and mention.role == other.role == "character")

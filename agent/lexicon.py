@@ -94,6 +94,10 @@ class Lexicon:
         titles: dict[str, str] = self.words["titles"]
         return [titles.get(word, word) for word in front if self._is_title(word)]
 
+    def is_only_title(self, name: str) -> bool:
+        """Tell whether a name only says what somebody is, as one is called by those who know: "Father", "Captain"."""
+        return all(self._is_title(word) for word in name.lower().split())
+
     def without_titles(self, name: str) -> list[str]:
         """Return the words of a name, in lower case, that are no titles: "chen" of "Captain Chen"."""
         words = name.lower().split()

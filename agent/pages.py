@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +23,7 @@ WORD = re.compile(r"[^\W_]+")
 CLS, SEP = 101, 102
 LONGEST, MEMBER, EARLIER, CURRENT = 512, 28, 72, 200
 """Most word pieces of a page, of a cast member on it, of a prompt before and of the prompt."""
-MEMBERS, PROMPTS = 10, 4
+MEMBERS, PROMPTS = 10, 2
 """Most cast members that are read, the ones spoken of last, and most prompts before."""
 PRONOUNS = frozenset(
     {"i", "me", "my", "we", "us", "our", "you", "your", "he", "him", "his", "himself", "she", "her", "hers", "herself"}
@@ -53,40 +53,14 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """A prompt before, and whom its words mean: where a word begins, and that member's place on the page."""
-
-    text: str
-    meant: Mapping[int, int]
-
-
-def earlier(text: str, present: Mapping[int, Collection[str]]) -> Earlier:
-    """Return a prompt before, in which words that only one of those present is called by mean that one.
-
-    Args:
-        text: the prompt.
-        present: by place on the page, the last words that a member whom the prompt tells of is called by, singular.
-    """
-    meant = {}
-    for word in words_of(text):
-        plain = singular_of(word.text)
-        owners = [place for place, called in present.items() if plain in called]
-        if len(owners) == 1:
-            meant[word.start] = owners[0]
-    return Earlier(text, meant)
-
-
-@dataclass(frozen=True)
 class Page:
-    """What the network reads: word pieces, the part of each, whom it is known to mean, and where whom stands.
+    """What the network reads: word pieces, the part of each, and where whom stands.
 
     Parts are the cast, prompts before, the prompt, and words of it with a capital letter, which the pieces do not tell.
-    ``known`` is a member's place and one, and 0 where nobody is meant or it is to be found out.
     """
 
     ids: list[int]
     parts: list[int]
-    known: list[int]
     members: list[tuple[int, int]]
     words: list[tuple[int, int]]
     features: npt.NDArray[np.float32]
@@ -96,13 +70,12 @@ class Page:
 class Batch(NamedTuple):
     """Pages together, padded to the longest of each: pieces, members and words.
 
-    ``ids``, ``parts``, ``known`` and ``mask`` are ``[pages, pieces]``; ``spans`` ``[pages, members + words, pieces]``
-    take the mean of the pieces of each member and word; ``features`` are ``[pages, words, members + words, FEATURES]``.
+    ``ids``, ``parts`` and ``mask`` are ``[pages, pieces]``; ``spans`` ``[pages, members + words, pieces]`` take the
+    mean of the pieces of each member and word; ``features`` are ``[pages, words, members + words, FEATURES]``.
     """
 
     ids: torch.Tensor
     parts: torch.Tensor
-    known: torch.Tensor
     mask: torch.Tensor
     spans: torch.Tensor
     features: torch.Tensor
@@ -121,20 +94,20 @@ def batch_of(pages: Sequence[Page]) -> Batch:
     """Put pages together."""
     pieces = max(len(page.ids) for page in pages)
     members, words = max(len(page.members) for page in pages), max(len(page.words) for page in pages)
-    ids, parts, known, mask = (np.zeros((len(pages), pieces), np.int64) for _ in range(4))
+    ids, parts, mask = (np.zeros((len(pages), pieces), np.int64) for _ in range(3))
     spans = np.zeros((len(pages), members + words, pieces), np.float32)
     features = np.zeros((len(pages), words, members + words, FEATURES), np.float32)
     for row, page in enumerate(pages):
-        here = slice(len(page.ids))
-        ids[row, here], parts[row, here], known[row, here], mask[row, here] = page.ids, page.parts, page.known, 1
-        count, cast = len(page.words), len(page.members)
+        ids[row, : len(page.ids)], parts[row, : len(page.ids)], mask[row, : len(page.ids)] = page.ids, page.parts, 1
+        here = len(page.members)
         for at, (start, end) in enumerate(page.members):
             spans[row, at, start:end] = 1 / (end - start)
         for at, (start, end) in enumerate(page.words):
             spans[row, members + at, start:end] = 1 / (end - start)
-        features[row, :count, :cast] = page.features[:, :cast]
-        features[row, :count, members : members + count] = page.features[:, cast:]
-    return Batch(*map(torch.from_numpy, (ids, parts, known, mask, spans, features)))
+        count = len(page.words)
+        features[row, :count, :here] = page.features[:, :here]
+        features[row, :count, members : members + count] = page.features[:, here:]
+    return Batch(*map(torch.from_numpy, (ids, parts, mask, spans, features)))
 
 
 def words_of(text: str) -> list[Word]:
@@ -148,7 +121,7 @@ def singular_of(word: str) -> str:
     return low[:-1] if len(low) > 3 and low.endswith("s") and not low.endswith("ss") else low
 
 
-def page_of(tokenizer: Any, text: str, members: Sequence[Member], before: Sequence[Earlier]) -> tuple[Page, list[Word]]:
+def page_of(tokenizer: Any, text: str, members: Sequence[Member], before: Sequence[str]) -> tuple[Page, list[Word]]:
     """Lay out a prompt behind its cast and the prompts before it; return it with the words that are on it.
 
     Args:
@@ -159,25 +132,24 @@ def page_of(tokenizer: Any, text: str, members: Sequence[Member], before: Sequen
     """
     found = tokenizer.encode(text, add_special_tokens=False)
     told = [tokenizer.encode(member.told, add_special_tokens=False).ids[:MEMBER] for member in members]
-    past = [_past(tokenizer, prompt) for prompt in before[-PROMPTS:]]
-    ids, parts, known, spans = [CLS], [0], [0], list[tuple[int, int]]()
+    earlier = [tokenizer.encode(prompt, add_special_tokens=False).ids[-EARLIER:] for prompt in before[-PROMPTS:]]
+    ids, parts, spans = [CLS], [0], list[tuple[int, int]]()
 
-    def put(pieces: Sequence[int], part: int, whom: Sequence[int]) -> int:
+    def put(pieces: list[int], part: int) -> int:
         begun = len(ids)
         ids.extend([*pieces, SEP])
         parts.extend([part] * (len(pieces) + 1))
-        known.extend([*whom, 0])
         return begun
 
     room = LONGEST - len(found.ids[:CURRENT]) - sum(len(pieces) + 1 for pieces in told) - 2
-    for place, pieces in enumerate(told, 1):
-        begun = put(pieces, 0, [place] * len(pieces))
+    for pieces in told:
+        begun = put(pieces, 0)
         spans.append((begun, begun + max(1, len(pieces))))
-    while past and sum(len(pieces) + 1 for pieces, _ in past) > room:
-        past.pop(0)
-    for pieces, whom in past:
-        put(pieces, 1, whom)
-    begun = put(found.ids[:CURRENT], 2, [0] * len(found.ids[:CURRENT]))
+    while earlier and sum(len(pieces) + 1 for pieces in earlier) > room:
+        earlier.pop(0)
+    for pieces in earlier:
+        put(pieces, 1)
+    begun = put(found.ids[:CURRENT], 2)
     offsets = found.offsets[:CURRENT]
     for i, (start, _) in enumerate(offsets):
         if text[start].isupper():
@@ -188,19 +160,7 @@ def page_of(tokenizer: Any, text: str, members: Sequence[Member], before: Sequen
         if pieces_of:
             words.append(word)
             places.append((begun + pieces_of[0], begun + pieces_of[-1] + 1))
-    return Page(ids, parts, known, spans, places, _features(text, words, members)), words
-
-
-def _past(tokenizer: Any, prompt: Earlier) -> tuple[list[int], list[int]]:
-    """Return the pieces of a prompt before, and whom each is known to mean."""
-    found = tokenizer.encode(prompt.text, add_special_tokens=False)
-    known = [0] * len(found.ids)
-    for word in words_of(prompt.text) if prompt.meant else ():
-        place = prompt.meant.get(word.start)
-        for i, (start, end) in enumerate(found.offsets) if place is not None else ():
-            if start < word.end and end > word.start:
-                known[i] = place + 1  # type: ignore[operator]
-    return found.ids[-EARLIER:], known[-EARLIER:]
+    return Page(ids, parts, spans, places, _features(text, words, members)), words
 
 
 def _features(text: str, words: Sequence[Word], members: Sequence[Member]) -> npt.NDArray[np.float32]:

@@ -12,7 +12,10 @@ import random
 import re
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +24,17 @@ import torch
 import yaml
 from rich.progress import track
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 from torch.nn import functional as F
 
 from memreel.agent.coreference import KINDS, WEIGHTS, Coreference
 from memreel.agent.pages import (
     MEMBERS,
-    PROMPTS,
     PRONOUNS,
     Member,
     Page,
     Word,
     batch_of,
-    earlier,
     introduced,
     page_of,
     singular_of,
@@ -50,6 +52,8 @@ KIND_WEIGHTS = torch.tensor([1.0, 1.0, 1.5])
 """Of the kinds: things are rarer than characters."""
 BATCH, WARMING, REPEATS = 32, 100, 2
 """Prompts a step, steps until the full learning rate, and epochs with the same names and strangers among the cast."""
+READERS, STRANGERS = 6, 500
+"""Processes that lay out pages, and how many strangers each has to choose from."""
 HEADS = 4
 """How much faster the heads learn, which know nothing yet."""
 REMEMBERED, RENAMED = 0.85, 0.5
@@ -140,10 +144,8 @@ def examples_of(tokenizer: Any, story: Story, others: Sequence[Member], chance: 
             cast.insert(place, other)
             labels.insert(place, None)
         labels = labels[:MEMBERS]
-        before = [
-            earlier(past.text, _present(past, cast, labels)) for past in story.told[max(0, number - PROMPTS) : number]
-        ]
-        page, words = page_of(tokenizer, told.text, cast[:MEMBERS], before if chance.random() < REMEMBERED else [])
+        before = [past.text for past in story.told[:number]] if chance.random() < REMEMBERED else []
+        page, words = page_of(tokenizer, told.text, cast[:MEMBERS], before)
         found.append(_example(page, words, told, story, labels))
         spoken = list(dict.fromkeys(label for mark in reversed(told.marks) for label in mark.labels))
         order = [*spoken, *(label for label in order if label not in spoken)]
@@ -158,12 +160,6 @@ def examples_of(tokenizer: Any, story: Story, others: Sequence[Member], chance: 
                 forms.setdefault(label, [])
                 first.setdefault(label, (told.text, mark.start))
     return found
-
-
-def _present(told: Told, cast: Sequence[Member], labels: Sequence[str | None]) -> dict[int, frozenset[str]]:
-    """Return who of the cast a prompt tells of, and how they are called."""
-    present = {label for mark in told.marks for label in mark.labels}
-    return {place: cast[place].called for place, label in enumerate(labels) if label in present}
 
 
 def _example(page: Page, words: Sequence[Word], told: Told, story: Story, labels: Sequence[str | None]) -> Example:
@@ -244,68 +240,99 @@ def check(network: Coreference, examples: Sequence[Example], device: str) -> dic
     }
 
 
-def train(
-    stories: Sequence[Record],
-    aside: Sequence[Story],
-    out: Path,
-    *,
-    seconds: float,
-    epochs: int,
-    device: str,
-    seed: int,
-    rate: float,
-) -> None:
-    """Train until the time is up or the epochs are over, and write the weights of the best epoch."""
-    torch.manual_seed(seed)
-    chance = random.Random(seed)
-    encoder = SentenceEncoder(weights_folder())
-    tokenizer = encoder.tokenizer
-    tokenizer.no_truncation()
-    network = Coreference(encoder).to(device)
+@dataclass(frozen=True)
+class Plan:
+    """How to train: by which stories, judged by which, how long (seconds, epochs), how fast, from which seed."""
+
+    stories: Sequence[Record]
+    aside: Sequence[Story]
+    seconds: float
+    epochs: int
+    rate: float
+    seed: int
+
+    @property
+    def steps(self) -> int:
+        """Most steps."""
+        return self.epochs * (sum(len(record["told"]) for record in self.stories) // BATCH + 1)
+
+
+def train(plan: Plan, device: str, order: int = 0) -> dict[str, torch.Tensor]:
+    """Train until the time is up or the epochs are over, and return the weights.
+
+    Args:
+        plan: how.
+        device: where.
+        order: from which the order of the stories, their names and the strangers among their casts are drawn; the
+            weights to begin with are drawn from the plan's seed.
+    """
+    torch.manual_seed(plan.seed)
+    network = Coreference(SentenceEncoder(weights_folder())).to(device)
     own = [(name.startswith("bert."), value) for name, value in network.named_parameters() if value.requires_grad]
-    rates = {True: rate, False: HEADS * rate}
+    rates = {True: plan.rate, False: HEADS * plan.rate}
     optimizer = torch.optim.AdamW(
         [{"params": [value for inner, value in own if inner is part], "rate": rates[part]} for part in rates],
         weight_decay=0.01,
     )
-    names = names_of(stories)
-    tested = [example for story in aside for example in examples_of(tokenizer, story, [], random.Random(0))]
-    began, best, step = time.monotonic(), -1.0, 0
-    whole = epochs * (sum(len(record["told"]) for record in stories) // BATCH + 1)
-    examples: list[Example] = []
-    for epoch in range(epochs):
-        if epoch % REPEATS == 0:  # with other names, and others among the cast
-            now = [
-                story_of(renamed(record, names, chance) if chance.random() < RENAMED else record) for record in stories
-            ]
-            told = [member for story in now for member in everyone(story)]
-            examples = [example for story in now for example in examples_of(tokenizer, story, told, chance)]
-        chance.shuffle(examples)
-        network.train()
-        losses = list[torch.Tensor]()
-        for start in track(range(0, len(examples), BATCH), f"epoch {epoch + 1}", transient=True):
-            spent = max(step / whole, (time.monotonic() - began) / seconds)
-            if spent >= 1:
+    tested = laid_out(plan.aside)
+    began, step = time.monotonic(), 0
+    with ProcessPoolExecutor(READERS, get_context("spawn")) as readers:
+        following = _asked_for(readers, plan.stories, random.Random(order))
+        examples: list[Example] = []
+        for epoch in range(plan.epochs):
+            if epoch % REPEATS == 0:
+                examples = [example for part in following for example in part.result()]
+                following = _asked_for(readers, plan.stories, random.Random(f"{order} {epoch}"))
+            random.Random(f"{order} {epoch}").shuffle(examples)
+            network.train()
+            losses = list[torch.Tensor]()
+            for start in track(range(0, len(examples), BATCH), f"epoch {epoch + 1}", transient=True):
+                spent = max(step / plan.steps, (time.monotonic() - began) / plan.seconds)
+                if spent >= 1:
+                    break
+                for group in optimizer.param_groups:
+                    group["lr"] = group["rate"] * min(1.0, (step + 1) / WARMING) * (1 - spent)
+                loss = loss_of(network, examples[start : start + BATCH], device)
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_([value for _, value in own], 1.0)
+                optimizer.step()
+                losses.append(loss.detach())
+                step += 1
+            line = {"device": device, "epoch": epoch + 1, "steps": step, "seconds": round(time.monotonic() - began)}
+            loss_now = round(float(torch.stack(losses).mean()), 3) if losses else None
+            print(json.dumps({**line, "loss": loss_now, **check(network, tested, device)}), flush=True)
+            if len(losses) * BATCH < len(examples):
                 break
-            for group in optimizer.param_groups:
-                group["lr"] = group["rate"] * min(1.0, (step + 1) / WARMING) * (1 - spent)
-            loss = loss_of(network, examples[start : start + BATCH], device)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_([value for _, value in own], 1.0)
-            optimizer.step()
-            losses.append(loss.detach())
-            step += 1
-        found = check(network, tested, device)
-        line = {"epoch": epoch + 1, "steps": step, "seconds": round(time.monotonic() - began), **found}
-        print(json.dumps(line | {"loss": round(float(torch.stack(losses).mean()), 3) if losses else None}), flush=True)
-        worth = found["links"] + 0.5 * (found["recall"] + found["precision"])
-        if worth >= best:
-            best = worth
-            out.parent.mkdir(parents=True, exist_ok=True)
-            save_file({name: value.half().contiguous().cpu() for name, value in network.own().items()}, out)
-        if len(losses) * BATCH < len(examples):
-            break
+        for part in following:
+            part.cancel()
+    return {name: value.cpu() for name, value in network.own().items()}
+
+
+def _asked_for(readers: Executor, stories: Sequence[Record], chance: random.Random) -> list[Future[list[Example]]]:
+    """Have all stories laid out, some with other names, and with strangers among their casts."""
+    names = names_of(stories)
+    now = [renamed(record, names, chance) if chance.random() < RENAMED else record for record in stories]
+    read = [story_of(record) for record in now]
+    strangers = [member for story in read for member in everyone(story)]
+    return [
+        readers.submit(laid_out, read[part::READERS], chance.sample(strangers, min(STRANGERS, len(strangers))), part)
+        for part in range(READERS)
+    ]
+
+
+def laid_out(stories: Sequence[Story], strangers: Sequence[Member] = (), seed: int = 0) -> list[Example]:
+    """Return the pages of stories; see `examples_of`."""
+    encoder = SentenceEncoder.without_weights(Tokenizer.from_file(str(weights_folder() / "tokenizer.json")))
+    encoder.tokenizer.no_padding()
+    encoder.tokenizer.no_truncation()
+    chance = random.Random(seed)
+    return [example for story in stories for example in examples_of(encoder.tokenizer, story, strangers, chance)]
+
+
+def averaged(runs: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Return the mean of the weights of runs that began with the same (Wortsman et al., Model soups, 2022)."""
+    return {name: torch.stack([run[name] for run in runs]).mean(0) for name in runs[0]}
 
 
 def everyone(story: Story) -> list[Member]:
@@ -331,8 +358,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--aside", type=float, default=0.05, help="share of the stories to choose the weights by")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
     parser.add_argument("--seconds", type=float, default=600.0, help="stop after so long")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--devices", nargs="+", default=["cpu"], help="one run on each; the mean of them is kept")
     parser.add_argument("--rate", type=float, default=2e-4, help=f"learning rate; of the heads {HEADS} times as much")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -343,16 +370,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stories += read[kept:]
         aside += map(story_of, read[:kept])
     print(f"{len(stories)} stories, {len(aside)} aside")
-    train(
-        stories,
-        aside,
-        options.out,
-        seconds=options.seconds,
-        epochs=options.epochs,
-        device=options.device,
-        seed=options.seed,
-        rate=options.rate,
-    )
+    plan = Plan(stories, aside, options.seconds, options.epochs, options.rate, options.seed)
+    with ProcessPoolExecutor(len(options.devices), get_context("spawn")) as processes:
+        runs = list(processes.map(partial(train, plan), options.devices, range(len(options.devices))))
+    network = Coreference(SentenceEncoder(weights_folder()))
+    network.load_state_dict(averaged(runs), strict=False)
+    print(json.dumps({"mean of": len(runs), **check(network, laid_out(aside), "cpu")}))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.half().contiguous() for name, value in network.own().items()}, options.out)
 
 
 if __name__ == "__main__":

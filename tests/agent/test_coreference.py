@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from memreel.agent.coreference import Listener, listener
 from memreel.agent.hearing import PART, parts_of
-from memreel.agent.pages import LONGEST, MEMBERS, Earlier, Member, batch_of, earlier, introduced, page_of, words_of
+from memreel.agent.pages import LONGEST, MEMBERS, Member, batch_of, introduced, page_of, words_of
 from memreel.errors import ModelError
 
 MIA = Member("Mia, woman: Mia, a young woman with red hair, walks in", frozenset({"mia", "woman"}), "character")
@@ -26,14 +26,14 @@ def ears() -> Listener:
 
 def test_a_page_has_room_for_no_more_than_the_network_reads(ears: Listener) -> None:
     long = "The old captain walks along the quay and looks at every ship in the harbour. " * 60
-    page, words = page_of(ears.tokenizer, long, [MIA, TOM, LAMP] * 3 + [MIA], [Earlier(long, {0: 1})] * 2)
+    page, words = page_of(ears.tokenizer, long, [MIA, TOM, LAMP] * 3 + [MIA], [long, long])
     assert len(page.ids) <= LONGEST
     assert len(page.members) == MEMBERS
     assert len(words) == len(page.words) < len(words_of(long))
 
 
 def test_words_stand_where_their_pieces_are(ears: Listener) -> None:
-    page, words = page_of(ears.tokenizer, "Mia's lamplighter waits.", [TOM], [Earlier("Tom sleeps.", {})])
+    page, words = page_of(ears.tokenizer, "Mia's lamplighter waits.", [TOM], ["Tom sleeps."])
     assert [word.text for word in words] == ["Mia", "s", "lamplighter", "waits"]
     said = [ears.tokenizer.decode(page.ids[start:end]) for start, end in page.words]
     assert said == ["mia", "s", "lamplighter", "waits"]
@@ -58,11 +58,6 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_file({"part.weight": torch.zeros(4, 8)}, tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match="train it again"):
         Listener(tmp_path / "other.safetensors")
-
-
-def test_words_that_only_one_of_those_present_is_called_by_are_known() -> None:
-    told = earlier("Mia and her sister greet a woman, Tom.", {0: {"mia", "woman"}, 2: {"tom"}, 3: {"sister", "woman"}})
-    assert told.meant == {0: 0, 12: 3, 34: 2}
 
 
 def test_a_long_prompt_is_read_in_parts_that_are_the_whole() -> None:
