@@ -19,7 +19,7 @@ LONGEST_WORD = 40
 DICTIONARY = -25.0
 """Log-likelihood that the tagger gives the words of its dictionary; those that it guesses lie below -28."""
 
-_LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
+_LATIN = re.compile(r"[A-Za-zÀ-ɏḀ-ỿ]")
 
 
 @lru_cache(maxsize=1)

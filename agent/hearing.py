@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from memreel.agent.chains import Heard
 from memreel.agent.coreference import listener
-from memreel.agent.dictionary import singular
+from memreel.agent.dictionary import singular, starts_latin
 from memreel.agent.lexicon import lexicon
 from memreel.agent.matching import Profile, are_unlike, contradict_looks, profile, profile_of
 from memreel.agent.mention import Mention, Told
@@ -159,7 +159,7 @@ class _Listening:
         for start, part in parts_of(self.prompt):
             order = sorted(range(len(self.meant)), key=lambda known: -self.meant[known].last)[:MEMBERS]
             read = [self.read[known] for known in order]
-            heard = listener().hear(part, read, self.before, partial(self._evidence, order, start))
+            heard = listener().hear(_latin(part), read, self.before, partial(self._evidence, order, start))
             known_as: dict[int, int] = {}
             for one in heard:
                 if one.members:
@@ -262,6 +262,11 @@ def _are_apart(mention: Mention, other: Mention) -> bool:
         return not (share_name(mention.name, other.name) or is_short_for(mention.name, other.name))
     listed = not (mention.definite or mention.name or mention.plural or other.plural)
     return mention.newcomer or (listed and mention.role == other.role == "character")
+
+
+def _latin(text: str) -> str:
+    """Return a text with blanks for the letters of other scripts, of which the network knows nothing."""
+    return "".join(" " if letter.isalpha() and not starts_latin(letter) else letter for letter in text)
 
 
 def parts_of(prompt: str) -> Iterator[tuple[int, str]]:
