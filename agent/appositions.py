@@ -169,6 +169,8 @@ class _Text:
             return first.role == second.role or first.kind_of in ANIMATE
         if first.name and second.definite:
             return second.role == "character"
+        if first.descriptions and first.role == second.role == "character" and first.kind_of != second.kind_of:
+            return False  # "her grandfather, an eagle on his glove"
         if first.role == "character" or first.name:
             return indefinite and (bool(first.name) or first.role == second.role)
         return False
