@@ -18,7 +18,7 @@ from memreel.agent.pages import PRONOUNS, Word
 if TYPE_CHECKING:
     from memreel.memory.records import Kind
 
-NOTHING = 0.5
+NOTHING = 0.6
 """Chance from which a word is no mention."""
 DOUBT = -3.0
 """Score below which even a pronoun means none of those told of."""

@@ -17,7 +17,7 @@ from memreel.agent.chains import Heard
 from memreel.agent.coreference import listener
 from memreel.agent.dictionary import singular, starts_latin
 from memreel.agent.lexicon import lexicon
-from memreel.agent.matching import Profile, profile_of
+from memreel.agent.matching import Profile, are_unlike, contradict_looks, profile, profile_of
 from memreel.agent.mention import Mention, Told
 from memreel.agent.mentions import Grammar
 from memreel.agent.names import is_name, is_short_for, share_name
@@ -34,8 +34,8 @@ from memreel.agent.reading import ParsedEntity
 from memreel.agent.referents import Referent
 from memreel.memory.records import BankState, CastMember, Kind
 
-NEVER, LIKELY, SURE = -20.0, 4.0, 12.0
-"""Added to the score of a pair that grammar rules out, makes likely, or hardly leaves open."""
+NEVER, UNLIKELY, LIKELY, SURE = -20.0, -8.0, 4.0, 12.0
+"""Added to the score of a pair that grammar rules out, makes unlikely or likely, or hardly leaves open."""
 PART = 700
 """Letters of a prompt that the network reads at once."""
 
@@ -148,7 +148,7 @@ class _Listening:
 
     def __init__(self, prompt: str, bank: BankState, grammar: Grammar) -> None:
         self.prompt = prompt
-        self.at, self.silent = grammar.by_word(), grammar.silent()
+        self.at, self.silent, self.is_in_list = grammar.by_word(), grammar.silent(), grammar.is_in_list
         cast = cast_of(bank, prompt)
         self.read = [as_told(member, bank) for member in cast]
         self.meant = [Meant(member["kind"], member, profile_of(member)) for member in cast]
@@ -192,8 +192,11 @@ class _Listening:
             if mention.definite and not mention.plural and len(so_called) == 1:  # "the robot", where there is but one
                 found[i, so_called] += LIKELY / 2
             for j in range(i):
-                if here[j] is mention:
+                other = here[j]
+                if other is mention:
                     found[i, members + j] = LIKELY
+                elif other is not None and _are_apart(mention, other):
+                    found[i, members + j] = NEVER if self.is_in_list(mention) else UNLIKELY
         return found, np.array([start + word.start in self.silent for word in words], np.bool_)
 
     def _take(self, known: int, heard: Heard, start: int) -> None:
@@ -228,10 +231,17 @@ def _agreement(mention: Mention, one: Meant) -> float:
         return NEVER
     if mention.name and theirs.names and not lexicon().is_only_title(mention.name):
         same = any(share_name(mention.name, name) or is_short_for(mention.name, name) for name in theirs.names)
-        return LIKELY if same else NEVER
+        return SURE if same else NEVER
     kind: Kind = "character" if mention.role == "character" else "object"
+    mine = profile(kind, [*mention.descriptions], mention.attrs, mention.gender)
     if kind != one.kind or mention.name:
         return 0.0
+    if are_unlike(mine.nouns, theirs.nouns):
+        return NEVER if mention.kind_of == "animal" else UNLIKELY
+    if contradict_looks(mine, theirs):
+        return UNLIKELY
+    if mine.gender and theirs.gender and mine.gender != theirs.gender:
+        return UNLIKELY
     shared = set(mention.attrs) & set(one.member["all_attrs"])
     if not _is_called(mention, one) or not shared:
         return 0.0
@@ -246,6 +256,14 @@ def _is_called(mention: Mention, one: Meant) -> bool:
     called = {told.rsplit(" ", 1)[-1] for told in mention.descriptions}
     theirs = one.profile.nouns if one.profile is not None else ()
     return not called.isdisjoint(noun.rsplit(" ", 1)[-1] for noun in theirs)
+
+
+def _are_apart(mention: Mention, other: Mention) -> bool:
+    """Tell whether two mentions of a prompt cannot mean the same: other names, or one that is said to be new."""
+    if mention.name and other.name and not any(map(lexicon().is_only_title, (mention.name, other.name))):
+        return not (share_name(mention.name, other.name) or is_short_for(mention.name, other.name))
+    listed = not (mention.definite or mention.name or mention.plural or other.plural)
+    return mention.newcomer or (listed and mention.role == other.role == "character")
 
 
 def _latin(text: str) -> str:

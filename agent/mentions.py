@@ -9,6 +9,7 @@ who they were in earlier prompts, is the question of `hearing`.
 from __future__ import annotations
 
 from memreel.agent import appositions
+from memreel.agent.clauses import QUOTES
 from memreel.agent.descriptions import modifiers
 from memreel.agent.mention import NOTHING, Mention, Role, Told
 from memreel.agent.phrases import ANIMATE, Phrase
@@ -67,15 +68,21 @@ class Grammar(Worn):
         return [self.mentions[i] for i in sorted(self.mentions)]
 
     def silent(self) -> set[int]:
-        """Return where words begin that are no mention by themselves: parts of names, of compounds, and similes.
+        """Return where words begin that are no mention by themselves: verbs, parts of names, of compounds, similes.
 
         "Beside them" at a sentence's beginning speaks of who has just been told of, if only of one.
         """
         found = {self.start_of(self.phrases[i].end - 1) for i in self.nobody}
+        found |= {self.start_of(k) for k, token in enumerate(self.tokens) if token.is_finite and token.text.islower()}
         for phrase in self.phrases:
             begins = next(k for k, token in enumerate(self.tokens) if token.sentence == phrase.sentence)
             if phrase.pronoun == "them" and {t.lower for t in self.tokens[begins : phrase.start]} <= {*BESIDE}:
                 found.add(self.start_of(phrase.start))
+        for phrase in self.phrases:
+            ends = phrase.name.rsplit(" ", 1)[-1].lower()
+            tower = "the" in phrase.determiners and self.words.noun_class(ends) == "place"  # "the Eiffel Tower"
+            if phrase.name and (tower or self._is_title(phrase)):
+                found |= {self.start_of(k) for k in range(phrase.start, phrase.end)}
         for i in self.mentions:
             last = self.phrases[i].end - 1
             found |= {self.start_of(k) for k in range(last + 1 - max(1, len(self.phrases[i].nouns)), last)}
@@ -85,6 +92,21 @@ class Grammar(Worn):
             if parts > 0 and self.tokens[last].text == mention.name.rsplit(" ", 1)[-1]:
                 found |= {self.start_of(k) for k in range(max(self.phrases[i].start, last - parts), last)}
         return found
+
+    def _is_title(self, phrase: Phrase) -> bool:
+        """Tell whether several words with capital letters stand in quotes by themselves: sings 'Happy Birthday'."""
+        around = [self.tokens[k].text for k in (phrase.start - 1, phrase.end) if 0 <= k < len(self.tokens)]
+        return phrase.end - phrase.start > 1 and len(around) > 1 and all(mark in QUOTES for mark in around)
+
+    def is_in_list(self, mention: Mention) -> bool:
+        """Tell whether a mention is one of three or more behind commas and "and": "a baker, a pilot, …"."""
+        items = [
+            phrase
+            for phrase in self.phrases
+            if phrase.sentence == mention.sentence and {"a", "an"} & {*phrase.determiners}
+            if phrase.governor in (",", "and")
+        ]
+        return len(items) > 2 and self.phrases[mention.position] in items
 
     def start_of(self, token: int) -> int:
         """Return where a token begins in the text."""

@@ -24,7 +24,7 @@ def ids(*prompts: str) -> list[dict[str, int]]:
         (["Leila reads.", "Her father Karim enters.", "Karim hugs his daughter."], "daughter", "Leila"),
         (["Elise, a bride, waits.", "Viktor rows.", "Elise kisses her groom."], "groom", "Viktor"),
         # a word for nearly the same
-        (["Eze, a doctor, washes her hands.", "Sade, a nurse, waits.", "The surgeon nods."], "surgeon", "Eze"),
+        (["Eze, a surgeon, washes her hands.", "Sade, a pilot, waits.", "The doctor nods."], "doctor", "Eze"),
         # a bride
         (
             ["Grandmother Rosa pins a veil to Lucia's dark hair.", "The bride squeezes the old woman's hand."],
@@ -54,7 +54,7 @@ def test_a_description_finds_who_was_named(story: list[str], called: str, who: s
         (["Mia, a nurse, waits.", "The doctor nods."], "doctor"),
         (["Luca, a boy, waits.", "The old man laughs."], "man"),
         (["Mia sits down in a restaurant.", "The waiter bows."], "waiter"),
-        (["Mia waits.", "Bart, a terrier, barks.", "Bart chases the cat."], "cat"),
+        (["Mia, a woman, waits.", "Bart, a terrier, barks.", "Bart chases the cat."], "cat"),
     ],
 )
 def test_who_fits_nobody_is_new(story: list[str], called: str) -> None:
