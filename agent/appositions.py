@@ -181,7 +181,7 @@ class _Text:
             token for token in self.tokens[: self.phrases[left].end] if token.sentence == self.phrases[left].sentence
         ]
         opens = before[0].tag in ("PRP", "PRF") and not any(token.is_finite for token in before)
-        return opens and not self._is_closed(right)
+        return opens and self.phrases[left].governor_tag in ("PRP", "PRF") and not self._is_closed(right)
 
     def _is_closed(self, right: int) -> bool:
         """Tell whether a comma or full stop follows a phrase."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from memreel.agent.analyst import Analyst
+from memreel.agent.mention import NOTHING
+from memreel.agent.mentions import Grammar
 from memreel.benchmarks.cast import candidates_of
 from memreel.memory.records import empty_bank
 
@@ -84,3 +86,18 @@ def test_looks_are_told_behind_a_name_and_of_a_pronoun(text: str, looks: list[st
 )
 def test_what_is_left_out_is_noted(text: str, note: str) -> None:
     assert note in Analyst().parse(text, empty_bank(), candidates_of(empty_bank())).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("In a gym in Accra, a skinny boxer named Kwame skips rope.", [("Accra", []), ("Kwame", ["boxer"])]),
+        ("In the forest, Zara, a chef, a girl in a white apron, sings.", [("Zara", ["chef", "girl"])]),
+        ("Beside her grandfather, an eagle on a rock shrieks.", [("", ["grandfather"]), ("", ["eagle"])]),
+    ],
+)
+def test_where_a_sentence_begins_is_not_who_it_tells_of(text: str, told: list[tuple[str, list[str]]]) -> None:
+    read = [
+        (mention.name, mention.descriptions) for mention in Grammar(text, NOTHING).read() if mention.role == "character"
+    ]
+    assert read == told
