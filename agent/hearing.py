@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from unicodedata import category
 
 import numpy as np
 import numpy.typing as npt
@@ -267,8 +268,12 @@ def _are_apart(mention: Mention, other: Mention) -> bool:
 
 
 def _latin(text: str) -> str:
-    """Return a text with blanks for the letters of other scripts, of which the network knows nothing."""
-    return "".join(" " if letter.isalpha() and not starts_latin(letter) else letter for letter in text)
+    """Return a text with blanks for what the network knows nothing of: letters of other scripts, pictures."""
+
+    def is_foreign(letter: str) -> bool:
+        return (letter.isalpha() and not starts_latin(letter)) or category(letter) in ("So", "Sk", "Cf")
+
+    return "".join(" " if is_foreign(letter) else letter for letter in text)
 
 
 def parts_of(prompt: str) -> Iterator[tuple[int, str]]:

@@ -196,6 +196,10 @@ def test_what_is_not_written_in_latin_letters_is_told(prompt: str) -> None:
     assert Analyst().parse("Zoë waves.", empty_bank(), candidates_of(empty_bank())).notes == []
 
 
+def test_pictures_in_a_prompt_are_not_read() -> None:
+    assert ids("🎬 Mia 👩\u200d🦰 waves to Tom 🐶.") == [[("Mia", 1), ("Tom", 2)]]
+
+
 def test_fifty_people_in_one_prompt_are_cut_with_a_note() -> None:
     trades = ["baker", "tailor", "nurse", "pilot", "monk", "chef", "clown", "king", "queen", "knight"]
     colours = ["red", "blue", "green", "white", "black"]
