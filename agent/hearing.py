@@ -192,12 +192,13 @@ class _Listening:
             so_called = [column for column in fitting if _is_called(mention, known[column])]
             if mention.definite and not mention.plural and len(so_called) == 1:  # "the robot", where there is but one
                 found[i, so_called] += LIKELY / 2
+            apart = NEVER if self.is_in_list(mention) else UNLIKELY
             for j in range(i):
                 other = here[j]
                 if other is mention:
                     found[i, members + j] = LIKELY
                 elif other is not None and _are_apart(mention, other):
-                    found[i, members + j] = NEVER if self.is_in_list(mention) else UNLIKELY
+                    found[i, members + j] = apart
         return found, np.array([start + word.start in self.silent for word in words], np.bool_)
 
     def _take(self, known: int, heard: Heard, start: int) -> None:

@@ -78,10 +78,9 @@ class Grammar(Worn):
             begins = next(k for k, token in enumerate(self.tokens) if token.sentence == phrase.sentence)
             if phrase.pronoun == "them" and {t.lower for t in self.tokens[begins : phrase.start]} <= {*BESIDE}:
                 found.add(self.start_of(phrase.start))
-        for phrase in self.phrases:
             ends = phrase.name.rsplit(" ", 1)[-1].lower()
             tower = "the" in phrase.determiners and self.words.noun_class(ends) == "place"  # "the Eiffel Tower"
-            if phrase.name and (tower or self._is_title(phrase)):
+            if phrase.name and (tower or self._is_quoted(phrase)):
                 found |= {self.start_of(k) for k in range(phrase.start, phrase.end)}
         for i in self.mentions:
             last = self.phrases[i].end - 1
@@ -93,7 +92,7 @@ class Grammar(Worn):
                 found |= {self.start_of(k) for k in range(max(self.phrases[i].start, last - parts), last)}
         return found
 
-    def _is_title(self, phrase: Phrase) -> bool:
+    def _is_quoted(self, phrase: Phrase) -> bool:
         """Tell whether several words with capital letters stand in quotes by themselves: sings 'Happy Birthday'."""
         around = [self.tokens[k].text for k in (phrase.start - 1, phrase.end) if 0 <= k < len(self.tokens)]
         return phrase.end - phrase.start > 1 and len(around) > 1 and all(mark in QUOTES for mark in around)

@@ -58,13 +58,12 @@ HEADS = 4
 """How much faster the heads learn, which know nothing yet."""
 REMEMBERED, RENAMED = 0.85, 0.5
 """Share of pages with the prompts before, and of stories told with other names."""
-
-
 GENDERS = {
     "he": {"he", "him", "his", "himself"},
     "she": {"she", "her", "hers", "herself"},
     "it": {"it", "its", "itself"},
 }
+"""Pronouns that tell the gender of whom they mean."""
 
 
 @dataclass(frozen=True)
@@ -323,11 +322,11 @@ def _asked_for(readers: Executor, stories: Sequence[Record], chance: random.Rand
 
 def laid_out(stories: Sequence[Story], strangers: Sequence[Member] = (), seed: int = 0) -> list[Example]:
     """Return the pages of stories; see `examples_of`."""
-    encoder = SentenceEncoder.without_weights(Tokenizer.from_file(str(weights_folder() / "tokenizer.json")))
-    encoder.tokenizer.no_padding()
-    encoder.tokenizer.no_truncation()
+    tokenizer = Tokenizer.from_file(str(weights_folder() / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
     chance = random.Random(seed)
-    return [example for story in stories for example in examples_of(encoder.tokenizer, story, strangers, chance)]
+    return [example for story in stories for example in examples_of(tokenizer, story, strangers, chance)]
 
 
 def averaged(runs: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -377,7 +376,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         runs = list(processes.map(partial(train, plan), options.devices, range(len(options.devices))))
     network = Coreference(SentenceEncoder(weights_folder()))
     pages, best = laid_out(aside), -1.0
-    for name, weights in {"mean": averaged(runs), **{f"run {i}": run for i, run in enumerate(runs)}}.items():
+    found_by = {f"run {i}": run for i, run in enumerate(runs)}
+    for name, weights in (found_by | {"mean": averaged(runs)} if len(runs) > 1 else found_by).items():
         network.load_state_dict(weights, strict=False)
         found = check(network, pages, "cpu")
         print(json.dumps({"weights": name, **found}), flush=True)

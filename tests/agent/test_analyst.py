@@ -119,9 +119,19 @@ def test_pronouns_mean_who_was_last_spoken_of_and_fits() -> None:
     assert told[2] == [("Mia", 1)]
 
 
-def test_a_pronoun_in_an_earlier_prompt_tells_the_gender() -> None:
-    told = ids("A nurse greets a doctor. He laughs.", "The doctor sits down.", "She sits down, too.")
-    assert told[2] == [("nurse", 1)]
+@pytest.mark.parametrize(
+    ("story", "who"),
+    [
+        (["A nurse greets a doctor. He laughs.", "The doctor sits down.", "She sits down, too."], "nurse"),
+        pytest.param(
+            ["A barista waits. She hands a courier a cup.", "The courier leaves; he waves.", "She smiles."],
+            "barista",
+            marks=pytest.mark.xfail(strict=True, reason="the network takes her for who was spoken of last"),
+        ),
+    ],
+)
+def test_a_pronoun_in_an_earlier_prompt_tells_the_gender(story: list[str], who: str) -> None:
+    assert ids(*story)[2] == [(who, 1)]
 
 
 @pytest.mark.parametrize("plural", ["The two of them laugh.", "They laugh.", "Both of them laugh.", "The pair laughs."])
@@ -296,9 +306,19 @@ def test_another_title_or_a_like_name_is_somebody_else(other: str) -> None:
     assert told[1][0][1] not in [global_id for _, global_id in told[0]]
 
 
-def test_a_role_finds_the_named_person_whose_deeds_it_fits() -> None:
-    told = ids(
+@pytest.mark.parametrize(
+    "deed",
+    [
         "Harriet flies a yellow biplane over the beach.",
+        pytest.param(
+            "Harriet pulls goggles over her eyes and climbs into a yellow biplane.",
+            marks=pytest.mark.xfail(strict=True, reason="the network takes the pilot for somebody new"),
+        ),
+    ],
+)
+def test_a_role_finds_the_named_person_whose_deeds_it_fits(deed: str) -> None:
+    told = ids(
+        deed,
         "Wren, her mechanic, waves a wrench.",
         "The pilot hugs Wren.",
         "The waiter brings Wren a cup of tea.",

@@ -25,6 +25,12 @@ def ids(*prompts: str) -> list[dict[str, int]]:
         (["Elise, a bride, waits.", "Viktor rows.", "Elise kisses her groom."], "groom", "Viktor"),
         # a word for nearly the same
         (["Eze, a surgeon, washes her hands.", "Sade, a pilot, waits.", "The doctor nods."], "doctor", "Eze"),
+        pytest.param(
+            ["Eze, a doctor, washes her hands.", "Sade, a nurse, waits.", "The surgeon nods."],
+            "surgeon",
+            "Eze",
+            marks=pytest.mark.xfail(strict=True, reason="the network takes the surgeon for somebody new"),
+        ),
         # a bride
         (
             ["Grandmother Rosa pins a veil to Lucia's dark hair.", "The bride squeezes the old woman's hand."],
@@ -55,6 +61,11 @@ def test_a_description_finds_who_was_named(story: list[str], called: str, who: s
         (["Luca, a boy, waits.", "The old man laughs."], "man"),
         (["Mia sits down in a restaurant.", "The waiter bows."], "waiter"),
         (["Mia, a woman, waits.", "Bart, a terrier, barks.", "Bart chases the cat."], "cat"),
+        pytest.param(
+            ["Mia waits.", "Bart, a terrier, barks.", "Bart chases the cat."],
+            "cat",
+            marks=pytest.mark.xfail(strict=True, reason="Mia, of whom nothing is told, is taken for the cat"),
+        ),
     ],
 )
 def test_who_fits_nobody_is_new(story: list[str], called: str) -> None:

@@ -10,6 +10,8 @@ from memreel.agent.mentions import Grammar
 from memreel.benchmarks.cast import candidates_of
 from memreel.memory.records import empty_bank
 
+OVERLOOKED = pytest.mark.xfail(strict=True, reason="the network takes this thing for a prop")
+
 
 def entities(text: str) -> list[str]:
     """Return what the analyst finds in a first prompt."""
@@ -32,6 +34,11 @@ def entities(text: str) -> list[str]:
         ("A white whale surfaces and looks at the woman.", ["whale", "woman"]),
         ("The man helps his daughter reel in the line.", ["man", "daughter"]),
         ("A wizard and a dragon in the stone-walled chamber watch the door.", ["wizard", "dragon"]),
+        pytest.param(
+            "A wizard and a dragon in the stone-walled chamber watch as a ball floats up.",
+            ["wizard", "dragon", "ball"],
+            marks=OVERLOOKED,
+        ),
     ],
 )
 def test_a_verb_is_no_part_of_who_acts(text: str, told: list[str]) -> None:
@@ -45,9 +52,15 @@ def test_a_verb_is_no_part_of_who_acts(text: str, told: list[str]) -> None:
         ("Baba Yaga, bent and hook-nosed, watches.", ["Baba Yaga"]),
         ("Ole, who was sweeping the street, bows.", ["Ole"]),
         ("Rosa combs Lucia's dark hair.", ["Rosa", "Lucia"]),
+        pytest.param("Rosa pins a veil to Lucia's dark hair.", ["Rosa", "veil", "Lucia"], marks=OVERLOOKED),
         ("O'Brien and D'Angelo wait.", ["O'Brien", "D'Angelo"]),
         ("The Viking lowers his arms.", ["viking"]),
         ("INT. SPACESHIP - NIGHT. VASQUEZ, 40s, leans back in the pilot's seat.", ["VASQUEZ"]),
+        pytest.param(
+            "INT. SPACESHIP - NIGHT. VASQUEZ, 40s, flicks a switch from the pilot's seat.",
+            ["VASQUEZ"],
+            marks=pytest.mark.xfail(strict=True, reason="a switch told of once is taken for more"),
+        ),
     ],
 )
 def test_names_are_found_wherever_they_stand(text: str, told: list[str]) -> None:
