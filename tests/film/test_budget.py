@@ -123,6 +123,10 @@ def test_no_mixture_of_faults_exceeds_the_budget(runway: ProviderServer, tmp_pat
     runway.outputs = [Output(draw.choice(["ok", "expired", "cut"])) for _ in range(60)]
     budget = 3.0
     router = hosted("runway", budget, QUICK)
+    mixtures = runway.creates, runway.looks, runway.courses, runway.outputs
+    runway.creates, runway.looks, runway.courses, runway.outputs = [], [], [], []
+    router.generate(replace(WISH, key="paid"), tmp_path, silent)  # whatever the threads' order is, one is paid for
+    runway.creates, runway.looks, runway.courses, runway.outputs = mixtures
 
     def film(half: int) -> None:
         for number in range(8):
