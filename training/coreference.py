@@ -11,7 +11,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -94,9 +94,12 @@ def story_of(record: Record) -> Story:
 def names_of(records: Sequence[Record]) -> dict[str, str]:
     """Return the names in marked stories, each with the gender that most of its owners' pronouns have.
 
-    A name is marked as somebody's who has one, has a capital letter, and is nowhere written without.
+    A name is marked as somebody's who has one, has a capital letter, and is nowhere written without, or behind an
+    article.
     """
-    plain = {word for record in records for text in record["told"] for word in MARK.sub("", text).split()}
+    texts = [MARK.sub("", text) for record in records for text in record["told"]]
+    plain = {word for text in texts for word in text.split()}
+    plain |= {word.lower() for text in texts for word in re.findall(r"\b[Tt]he (\w+)", text)}  # "the Swede"
     said: dict[str, list[str]] = {}
     for record in records:
         own = dict[str, list[str]]()
@@ -190,7 +193,8 @@ def loss_of(network: Coreference, batch: Sequence[Example], device: str) -> torc
             answers[row, i, [column if column < here else members + column - here for column in columns]] = True
     known[:, :, members:] = (labels > 0)[:, None] & np.tri(words, k=-1, dtype=np.bool_)
     answers &= known
-    heads, scores = network(pages.to(device))
+    with torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda")):
+        heads, scores = (part.float() for part in network(pages.to(device)))
     kinds, several, right, there = (
         torch.from_numpy(part).to(device, non_blocking=True) for part in (labels, plurals, answers, known)
     )
@@ -209,13 +213,25 @@ def loss_of(network: Coreference, batch: Sequence[Example], device: str) -> torc
     return total
 
 
+def _read(
+    network: Coreference, examples: Sequence[Example], device: str
+) -> Iterator[tuple[Example, torch.Tensor, torch.Tensor]]:
+    """Yield each example with what the network says of its page, without the padding."""
+    for start in range(0, len(examples), BATCH):
+        some = examples[start : start + BATCH]
+        pages = batch_of([example.page for example in some])
+        for example, *said in zip(some, *(part.cpu() for part in network(pages.to(device))), strict=True):
+            words, members = len(example.page.words), len(example.page.members)
+            heads, pairs = (part[:words] for part in said)
+            yield example, heads, torch.cat((pairs[:, :members], pairs[:, pages.members : pages.members + words]), 1)
+
+
 @torch.inference_mode()
 def check(network: Coreference, examples: Sequence[Example], device: str) -> dict[str, float]:
     """Return how many mentions are found, of those said to be one are, and of those have a right antecedent."""
     network.eval()
     right = said = there = linked = of = several = 0
-    for example in examples:
-        heads, pairs = (part[0].cpu() for part in network(batch_of([example.page]).to(device)))
+    for example, heads, pairs in _read(network, examples, device):
         kinds, members = heads[:, : len(KINDS)].argmax(-1).tolist(), len(example.page.members)
         for i, kind in enumerate(example.kinds):
             if kind == OUTSIDE:
