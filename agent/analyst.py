@@ -22,7 +22,7 @@ from memreel.agent.reading import (
     Candidates,
     ParsedEntity,
     Reading,
-    with_presence,
+    as_read,
 )
 from memreel.agent.tagging import split
 from memreel.memory.records import BankState, Entity
@@ -57,7 +57,7 @@ class Analyst:
     ) -> list[Entity]:
         """Give every parsed entity a global ID."""
         recent = [member["global_id"] for member in cast_of(bank, prompt)]
-        return with_presence(parsed, assign(parsed, bank, candidates, recent))
+        return as_read(parsed, assign(parsed, bank, candidates, recent))
 
 
 def _unread(prompt: str) -> list[str]:

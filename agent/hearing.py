@@ -6,6 +6,7 @@ stands around those words: names, adjectives, clothes, who enters and leaves. An
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,7 @@ from memreel.agent.names import is_name, is_short_for, share_name
 from memreel.agent.pages import (
     MEMBERS,
     PRONOUNS,
+    SAID_OF,
     Member,
     Word,
     introduced,
@@ -33,7 +35,7 @@ from memreel.agent.pages import (
 )
 from memreel.agent.reading import ParsedEntity
 from memreel.agent.referents import Referent
-from memreel.memory.records import BankState, CastMember, Kind
+from memreel.memory.records import BankState, CastMember, Kind, Pronoun
 
 NEVER, UNLIKELY, LIKELY, SURE = -20.0, -8.0, 4.0, 12.0
 """Added to the score of a pair that grammar rules out, makes unlikely or likely, or hardly leaves open."""
@@ -103,7 +105,20 @@ def as_told(member: CastMember, bank: BankState) -> Member:
         here = {singular_of(word.text): word.start for word in reversed(words_of(text))}
         said = (singular_of(told.rsplit(" ", 1)[-1]) for told in (first["entity"], *first["attrs"]))
         start = next((here[word] for word in said if word in here), 0)
-    return Member(introduced(forms, text, start), frozenset(map(singular_of, forms)), member["kind"])
+    return Member(
+        introduced(forms, text, start), frozenset(map(singular_of, forms)), member["kind"], _pronoun_of(member, bank)
+    )
+
+
+def _pronoun_of(member: CastMember, bank: BankState) -> Pronoun | None:
+    """Return the pronoun that most prompts have for a cast member, if any has one."""
+    said = Counter(
+        entity["pronoun"]
+        for told in bank["prompts"].values()
+        for entity in told["entities"]
+        if entity["global_id"] == member["global_id"] and "pronoun" in entity
+    )
+    return said.most_common(1)[0][0] if said else None
 
 
 def told_of(bank: BankState) -> Told:
@@ -197,6 +212,8 @@ class _Listening:
                 other = here[j]
                 if other is mention:
                     found[i, members + j] = LIKELY
+                elif other is not None and mention.name and mention.name == other.name:
+                    found[i, members + j] = SURE
                 elif other is not None and _are_apart(mention, other):
                     found[i, members + j] = apart
         return found, np.array([start + word.start in self.silent for word in words], np.bool_)
@@ -323,7 +340,8 @@ def _entity(one: Meant, meant: Sequence[Meant], prompt: str) -> ParsedEntity:
             referent.descriptions.append(singular(low) if low.endswith("s") or one.counted else low)
     referent.seen = one.seen
     told = bool(referent.name or referent.descriptions)
-    return {
+    pronouns = Counter(SAID_OF[low] for word in one.words if (low := word.text.lower()) in SAID_OF)
+    spoken: ParsedEntity = {
         "entity": referent.entity if told else member["name"] if member else one.words[0].text,
         "kind": one.kind,
         "attrs": referent.attrs,
@@ -331,6 +349,9 @@ def _entity(one: Meant, meant: Sequence[Meant], prompt: str) -> ParsedEntity:
         "new": member is None,
         "presence": referent.presence,
     }
+    if pronouns:
+        spoken["pronoun"] = pronouns.most_common(1)[0][0]
+    return spoken
 
 
 def _is_of(attr: str, one: Meant, meant: Sequence[Meant], prompt: str) -> bool:

@@ -17,11 +17,11 @@ import numpy.typing as npt
 import torch
 
 if TYPE_CHECKING:
-    from memreel.memory.records import Kind
+    from memreel.memory.records import Kind, Pronoun
 
 WORD = re.compile(r"[^\W_]+")
 CLS, SEP = 101, 102
-LONGEST, MEMBER, EARLIER, CURRENT = 512, 28, 72, 200
+LONGEST, MEMBER, EARLIER, CURRENT = 512, 30, 72, 200
 """Most word pieces of a page, of a cast member on it, of a prompt before and of the prompt."""
 MEMBERS, PROMPTS = 10, 2
 """Most cast members that are read, the ones spoken of last, and most prompts before."""
@@ -29,7 +29,10 @@ PRONOUNS = frozenset(
     {"i", "me", "my", "we", "us", "our", "you", "your", "he", "him", "his", "himself", "she", "her", "hers", "herself"}
     | {"it", "its", "itself", "they", "them", "their", "theirs", "themselves", "both", "one", "ones", "other", "others"}
 )
-FEATURES, RECENT = 9, 14
+FORMS: dict[Pronoun, str] = {"he": "he him his himself", "she": "she her hers herself", "it": "it its itself"}
+SAID_OF: dict[str, Pronoun] = {form: said for said, forms in FORMS.items() for form in forms.split()}
+"""Which pronoun a word is a form of."""
+FEATURES, RECENT = 11, 14
 """Numbers that describe a pair; what a member's place in the cast is divided by."""
 AROUND = (24, 60)
 """Letters before and behind the word that a member is first called by."""
@@ -45,11 +48,15 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True)
 class Member:
-    """A cast member as the network reads it: how it is called and first told of, and the last words of its names."""
+    """A cast member as the network reads it: how it is called and first told of, and the last words of its names.
+
+    ``pronoun`` is the one that it was told of by most often, if any.
+    """
 
     told: str
     called: frozenset[str]
     kind: Kind
+    pronoun: Pronoun | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,7 @@ def page_of(tokenizer: Any, text: str, members: Sequence[Member], before: Sequen
         before: prompts before it, the latest last; at most `PROMPTS` are read, if there is room.
     """
     found = tokenizer.encode(text, add_special_tokens=False)
-    told = [tokenizer.encode(member.told, add_special_tokens=False).ids[:MEMBER] for member in members]
+    told = [tokenizer.encode(_said(member), add_special_tokens=False).ids[:MEMBER] for member in members]
     earlier = [tokenizer.encode(prompt, add_special_tokens=False).ids[-EARLIER:] for prompt in before[-PROMPTS:]]
     ids, parts, spans = [CLS], [0], list[tuple[int, int]]()
 
@@ -178,6 +185,10 @@ def _features(text: str, words: Sequence[Word], members: Sequence[Member]) -> np
         found[:, :here, 2] = [member.kind == "character" for member in members]
         found[:, :here, 3] = np.arange(here) / RECENT
         found[:, 0, 4] = 1
+        for i, word in enumerate(words):
+            said = SAID_OF.get(word.text.lower())
+            for at, member in enumerate(members if said else ()):
+                found[i, at, 9 if member.pronoun == said else 10] = member.pronoun is not None
     place = np.arange(count)
     found[:, here:, 1] = plain[:, None] == plain[None]
     found[:, here:, 5] = np.clip(sentence[:, None] - sentence[None], 0, 4) / 4
@@ -185,6 +196,10 @@ def _features(text: str, words: Sequence[Word], members: Sequence[Member]) -> np
     found[:, :, 7] = np.array([word.text[:1].isupper() for word in words])[:, None]
     found[:, :, 8] = np.array([word in PRONOUNS for word in plain])[:, None]
     return found
+
+
+def _said(member: Member) -> str:
+    return member.told if member.pronoun is None else f"{member.pronoun}, {member.told}"
 
 
 def introduced(forms: Sequence[str], text: str, start: int) -> str:

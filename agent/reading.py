@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from memreel.memory.records import BankState, Entity, Kind
 from memreel.memory.records import Presence as Presence
+from memreel.memory.records import Pronoun as Pronoun
 
 if TYPE_CHECKING:
     from memreel.agent.llm import Chat
@@ -50,7 +51,8 @@ class ParsedEntity(TypedDict):
     """An entity as read from one prompt, before it has a global ID.
 
     ``same_as``: the cast ID that the reader is sure of. ``new``: the text says that it is somebody else ("another
-    man"). With neither, matching decides. ``presence`` is "present" where it is left out.
+    man"). With neither, matching decides. ``presence`` is "present" where it is left out, and
+    ``pronoun`` is the one most often read for it, if any.
     """
 
     entity: str
@@ -59,6 +61,7 @@ class ParsedEntity(TypedDict):
     same_as: int | None
     new: bool
     presence: NotRequired[Presence]
+    pronoun: NotRequired[Pronoun]
 
 
 class Scene(TypedDict):
@@ -105,12 +108,16 @@ def scene(place: str, entities: Sequence[Entity]) -> Scene:
     return told
 
 
-def with_presence(parsed: Sequence[ParsedEntity], entities: Sequence[Entity]) -> list[Entity]:
-    """Return entities with how each is in the picture, as read: ``parsed`` has the same ones in the same order."""
+def as_read(parsed: Sequence[ParsedEntity], entities: Sequence[Entity]) -> list[Entity]:
+    """Return entities with how each is in the picture and its pronoun: ``parsed`` has the same in the same order."""
     known: list[Entity] = []
     for entity, read in zip(entities, parsed, strict=True):
-        how = read.get("presence", "present")
-        known.append(entity if how == "present" else {**entity, "presence": how})
+        one: Entity = {**entity}
+        if (how := read.get("presence", "present")) != "present":
+            one["presence"] = how
+        if "pronoun" in read:
+            one["pronoun"] = read["pronoun"]
+        known.append(one)
     return known
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from memreel.errors import StoreError
-from memreel.memory.records import BankState, Kind, Presence
+from memreel.memory.records import BankState, Kind, Presence, Pronoun
 
 
 class _Part(BaseModel):
@@ -52,13 +52,14 @@ class FrameInFile(_Part):
 
 
 class EntityInFile(_Part):
-    """An entity as a prompt worded it; "present" where ``presence`` is left out."""
+    """An entity as a prompt worded it; "present" where ``presence`` is left out, no pronoun where ``pronoun`` is."""
 
     entity: str
     kind: Kind
     attrs: list[str]
     global_id: int
     presence: Presence = "present"
+    pronoun: Pronoun | None = None
 
 
 class PromptInFile(_Part):

@@ -16,12 +16,14 @@ from memreel.configs.schema import Words
 Kind = Literal["character", "object"]
 Presence = Literal["present", "enters", "leaves", "mentioned"]
 """How somebody is in a prompt's picture; who is only ``mentioned`` ("he thinks of Mia") is not to be seen in it."""
+Pronoun = Literal["he", "she", "it"]
 
 
 class Entity(TypedDict):
     """One entity of one prompt, as the agent read it: surface form, visual attributes, global ID.
 
-    ``presence`` is "present" where it is left out.
+    ``presence`` is "present" where it is left out; ``pronoun`` is the one that the prompt has for it most often, if
+    any.
     """
 
     entity: str
@@ -29,6 +31,7 @@ class Entity(TypedDict):
     attrs: list[str]
     global_id: int
     presence: NotRequired[Presence]
+    pronoun: NotRequired[Pronoun]
 
 
 class Instance(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -74,3 +75,13 @@ def test_an_introduction_is_the_words_around_the_first_one() -> None:
     told = introduced(["Bo", "terrier"], text, text.index("terrier"))
     assert told.startswith("Bo, terrier: A scruffy terrier named Bo sleeps")
     assert "Rain" not in told
+
+
+def test_a_page_says_by_which_pronouns_its_members_were_told_of(ears: Listener) -> None:
+    cast = [replace(MIA, pronoun="she"), TOM]
+    page, words = page_of(ears.tokenizer, "He thanks her; Tom bows.", cast, [])
+    assert ears.tokenizer.decode(page.ids[slice(*page.members[0])]).startswith("she, mia")
+    agree, differ = (page.features[:, :2, feature].tolist() for feature in (9, 10))
+    assert [word.text for word in words] == ["He", "thanks", "her", "Tom", "bows"]
+    assert agree == [[0, 0], [0, 0], [1, 0], [0, 0], [0, 0]]
+    assert differ == [[1, 0], [0, 0], [0, 0], [0, 0], [0, 0]], "of Tom no pronoun is known"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memreel.agent.analyst import Analyst
+from memreel.agent.hearing import as_told
 from memreel.benchmarks.cast import play
 
 
@@ -130,3 +131,9 @@ def test_a_large_cast_is_known_by_name_when_all_meet() -> None:
     alone = {name: number for found in told[:-1] for name, number in found.items()}
     assert len(set(alone.values())) == len(names)
     assert told[-1].items() <= alone.items()
+
+
+def test_the_pronoun_of_somebody_is_remembered() -> None:
+    bank, told = play(Analyst(), ["Kim opens her umbrella.", "Rain falls.", "A dog shakes itself."])
+    assert [[entity.get("pronoun") for entity in one] for one in told] == [["she", None], [], ["it"]]
+    assert [as_told(member, bank).pronoun for member in bank["cast"].values()] == ["she", None, "it"]

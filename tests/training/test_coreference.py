@@ -12,17 +12,8 @@ from memreel.agent.coreference import KINDS, Coreference
 from memreel.agent.pages import words_of
 from memreel.benchmarks.marked import groups_of, told_of
 from memreel.model.minilm import SentenceEncoder, weights_folder
-from memreel.training.coreference import (
-    OURS,
-    Example,
-    averaged,
-    check,
-    laid_out,
-    loss_of,
-    names_of,
-    renamed,
-    story_of,
-)
+from memreel.training.answers import Example, laid_out, names_of, renamed, story_of
+from memreel.training.coreference import OURS, averaged, check, loss_of
 
 MARKED = """
 - cast: {mia: named, tom: named, lamp: object}
