@@ -22,6 +22,8 @@ NOTHING = 0.6
 """Chance from which a word is no mention."""
 DOUBT = -3.0
 """Score below which even a pronoun means none of those told of."""
+OTHERS = -14.0
+"""Score below which two words never mean the same."""
 NUMBERS = {"both": 2, "two": 2, "twin": 2, "twins": 2, "pair": 2, "three": 3, "four": 4, "five": 5, "all": 8}
 MOST = 5
 """Most who are told of one by one though a single word tells of them."""
@@ -87,7 +89,7 @@ class _Deciding:
         if several and self._are_several(i, kind, ranked, back):
             return
         ranked = [column for column in ranked if several or column not in self.crowds]
-        best = next((column for column in ranked if self.pairs[i, column] > 0), None)
+        best = next((column for column in ranked if self.pairs[i, column] > 0 and not self._is_other(i, column)), None)
         if best is None and not several and self._is_one_of(i, kind):
             return
         if best is None and back:
@@ -133,6 +135,12 @@ class _Deciding:
         self.group_of[self.members + i] = group
         self._hear(i, kind, group, several=False, among=among)
         return True
+
+    def _is_other(self, i: int, column: int) -> bool:
+        """Tell whether a word of the prompt that means the same as a column is ruled out for this one: another name."""
+        group = self.group_of.get(column)
+        same = (c for c, other in self.group_of.items() if other == group and c >= self.members)
+        return any(self.pairs[i, c] < OTHERS for c in same)
 
     def _groups_at(self, column: int) -> list[int]:
         if column in self.crowds:

@@ -29,7 +29,7 @@ from memreel.agent.pages import (
     singular_of,
     words_of,
 )
-from memreel.benchmarks.marked import MARK, Record, Told, groups_of, told_of
+from memreel.benchmarks.marked import MARK, Mark, Record, Told, groups_of, told_of
 from memreel.model.minilm import weights_folder
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 REMEMBERED, RENAMED = 0.85, 0.5
 """Share of pages with the prompts before, and of stories told with other names."""
+PLURALS = {"men": "man", "women": "woman", "children": "child", "gentlemen": "gentleman", "ladies": "lady"}
 FORGOTTEN = 0.15
 """How often it is not known by which pronoun a cast member was told of."""
 
@@ -110,7 +111,7 @@ def examples_of(tokenizer: Any, story: Story, others: Sequence[Member], chance: 
         recent = order[:MEMBERS]
         cast = [
             Member(
-                introduced(forms[label], *first[label]),
+                introduced(sorted(forms[label], key=str.islower), *first[label]),  # names first
                 frozenset(singular_of(form.rsplit(" ", 1)[-1]) for form in forms[label]),
                 story.kinds[label],  # type: ignore[arg-type]
                 _most(said.get(label)) if chance.random() >= FORGOTTEN else None,
@@ -138,9 +139,17 @@ def examples_of(tokenizer: Any, story: Story, others: Sequence[Member], chance: 
                     forms[mark.labels[0]].append(form)
         for mark in sorted(told.marks, key=lambda mark: len(mark.labels)):  # by itself, if it is
             for label in mark.labels:
-                forms.setdefault(label, [])
+                if not forms.setdefault(label, []):
+                    forms[label] += _one_of(told, mark)
                 first.setdefault(label, (told.text, mark.start))
     return found
+
+
+def _one_of(told: Told, mark: Mark) -> list[str]:
+    """Return what one of several is called: "cowboy" of "two cowboys"; nothing of a word that is no such plural."""
+    word = next(word.text.lower() for word in words_of(told.text) if word.start == mark.start)
+    one = PLURALS.get(word, singular_of(word))
+    return [] if one == word or word in PRONOUNS else [one]
 
 
 def _pronouns(told: Told) -> Iterator[tuple[str, Pronoun]]:
