@@ -1,14 +1,14 @@
 """From what the network hears in a prompt to entities: how each is called, what is said of its look, whom it is.
 
 The network (`memreel.agent.coreference`) says which words speak of whom; grammar (`memreel.agent.mentions`) says what
-stands around those words: names, adjectives, clothes, who enters and leaves. An entity has all its mentions' words.
+stands around those words: names, adjectives, clothes, who enters and leaves. An entity has all its mentions' words
+(`memreel.agent.meant`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from unicodedata import category
 
@@ -17,15 +17,15 @@ import numpy.typing as npt
 
 from memreel.agent.chains import Heard
 from memreel.agent.coreference import listener
-from memreel.agent.dictionary import singular, starts_latin
+from memreel.agent.dictionary import starts_latin
 from memreel.agent.lexicon import lexicon
-from memreel.agent.matching import Profile, are_unlike, contradict_looks, profile, profile_of
+from memreel.agent.matching import are_unlike, contradict_looks, profile, profile_of
+from memreel.agent.meant import Meant, entity_of
 from memreel.agent.mention import Mention, Told
 from memreel.agent.mentions import Grammar
-from memreel.agent.names import is_name, is_short_for, share_name
+from memreel.agent.names import gender_of_name, is_name, is_short_for, share_name
 from memreel.agent.pages import (
     MEMBERS,
-    PRONOUNS,
     SAID_OF,
     Member,
     Word,
@@ -34,38 +34,12 @@ from memreel.agent.pages import (
     words_of,
 )
 from memreel.agent.reading import ParsedEntity
-from memreel.agent.referents import Referent
 from memreel.memory.records import BankState, CastMember, Kind, Pronoun
 
 NEVER, UNLIKELY, LIKELY, SURE = -20.0, -8.0, 4.0, 12.0
-"""Added to the score of a pair that grammar rules out, makes unlikely or likely, or hardly leaves open."""
+"""Added to the score of a pair that grammar or first names rule out, make unlikely or likely, or hardly leave open."""
 PART = 700
 """Letters of a prompt that the network reads at once."""
-
-
-@dataclass
-class Meant:
-    """One whom a prompt may mean: the cast member that it is, its words and what grammar says of each.
-
-    ``profile`` is the cast member's. ``first`` is where it is first told of, ``last`` behind where it is last;
-    ``several``: first as one word for several ("dancers"), ``divided``: of whom some are told of by themselves;
-    ``counted``: one of several ("two dancers"), ``apart``: where it is first told of by itself; ``seen`` is how its
-    mentions say that it is there.
-    """
-
-    kind: Kind
-    member: CastMember | None
-    profile: Profile | None = None
-    first: int | None = None
-    last: int = 0
-    several: bool = False
-    divided: bool = False
-    counted: bool = False
-    apart: int | None = None
-    words: list[Word] = field(default_factory=list)
-    said: list[Mention] = field(default_factory=list)
-    features: list[str] = field(default_factory=list)
-    seen: list[str] = field(default_factory=list)
 
 
 def cast_of(bank: BankState, prompt: str) -> list[CastMember]:
@@ -110,6 +84,17 @@ def as_told(member: CastMember, bank: BankState) -> Member:
     )
 
 
+def _gender_of(member: CastMember, bank: BankState) -> Pronoun | None:
+    """Return "he" or "she" of a cast member: as prompts told of it, or else by its first name."""
+    said = _pronoun_of(member, bank)
+    return said or (gender_of_name(member["name"]) if is_name(member["name"]) else None)
+
+
+def _gender_at(word: Word, mention: Mention | None) -> Pronoun | None:
+    """Return the gender of whom a word names."""
+    return gender_of_name(mention.name) if mention is not None and word.text in mention.name.split() else None
+
+
 def _pronoun_of(member: CastMember, bank: BankState) -> Pronoun | None:
     """Return the pronoun that most prompts have for a cast member, if any has one."""
     said = Counter(
@@ -143,7 +128,7 @@ def hear(prompt: str, bank: BankState) -> tuple[list[ParsedEntity], str]:
         whose = _whose(mention, grammar, meant) if mention.role == "feature" else None
         if whose is not None:
             whose.features += [attr for attr in mention.attrs if attr not in whose.features]
-    entities = [_entity(one, meant, prompt) for one in meant]
+    entities = [entity_of(one, meant, prompt) for one in meant]
     _find_unread(entities, bank)
     return entities, grammar.place()
 
@@ -168,6 +153,7 @@ class _Listening:
         cast = cast_of(bank, prompt)
         self.read = [as_told(member, bank) for member in cast]
         self.meant = [Meant(member["kind"], member, profile_of(member)) for member in cast]
+        self.genders = [_gender_of(member, bank) for member in cast]
         self.before = [bank["prompts"][str(number)]["text"] for number in sorted(map(int, bank["prompts"]))]
 
     def listen(self) -> list[Meant]:
@@ -184,6 +170,7 @@ class _Listening:
                     known_as[one.group] = len(self.meant)
                     self.meant.append(Meant(one.kind, None))
                     self.read.append(Member("", frozenset(), one.kind))
+                    self.genders.append(None)
                 self._take(known_as[one.group], one, start)
                 if one.among is not None:
                     self.meant[known_as[one.among]].divided = True
@@ -198,11 +185,16 @@ class _Listening:
         """Say what grammar knows better than a network: names and looks that are others', and who is said to be new."""
         found = np.zeros((len(words), members + len(words)), np.float32)
         here = [self.at.get(start + word.start) for word in words]
+        genders = [_gender_at(word, mention) for word, mention in zip(words, here, strict=True)]
         for i, mention in enumerate(here):
+            said = SAID_OF.get(words[i].text.lower())
+            if said in ("he", "she"):
+                known_as = [*(self.genders[one] for one in order), *genders[:i]]
+                found[i, [gender not in (None, said) for gender in known_as] + [False] * (len(words) - i)] = UNLIKELY
             if mention is None or mention.role == "feature":
                 continue
             known = [self.meant[one] for one in order]
-            found[i, :members] = [_agreement(mention, one) for one in known]
+            found[i, :members] += [_agreement(mention, one) for one in known]
             fitting = (column for column in range(members) if found[i, column] >= 0)
             so_called = [column for column in fitting if _is_called(mention, known[column])]
             if mention.definite and not mention.plural and len(so_called) == 1:  # "the robot", where there is but one
@@ -211,7 +203,7 @@ class _Listening:
             for j in range(i):
                 other = here[j]
                 if other is mention:
-                    found[i, members + j] = LIKELY
+                    found[i, members + j] += LIKELY
                 elif other is not None and mention.name and mention.name == other.name:
                     found[i, members + j] = SURE
                 elif other is not None and _are_apart(mention, other):
@@ -314,80 +306,3 @@ def _whose(mention: Mention, grammar: Grammar, meant: Sequence[Meant]) -> Meant 
         start = grammar.start_of(grammar.phrases[mention.position].start)
         return next((one for one in meant if any(word.start == start for word in one.words)), None)
     return None
-
-
-def _entity(one: Meant, meant: Sequence[Meant], prompt: str) -> ParsedEntity:
-    member = one.member
-    kinds = [said.kind_of for said in one.said if said.kind_of]
-    referent = Referent(one.kind, kinds[-1] if kinds else "person", features=[*one.features])
-    for said in one.said:
-        if said.role in ("character", "object"):
-            if len(said.name) > len(referent.name):
-                referent.name = said.name
-            referent.descriptions += [told for told in said.descriptions if told not in referent.descriptions]
-            referent.plural, referent.surface = said.plural and not one.counted, said.surface
-        for attr in said.attrs if said.role != "feature" else ():
-            if not (one.counted and said.plural) or _is_of(attr, one, meant, prompt):
-                _describe(referent, attr)
-    for word in one.words:
-        if word.text.lower() in PRONOUNS or _covered(word.text, referent):
-            continue
-        name = _name_at(word, prompt)
-        if name and not referent.name:
-            referent.name = name
-        elif not name:
-            low = word.text.lower()
-            referent.descriptions.append(singular(low) if low.endswith("s") or one.counted else low)
-    referent.seen = one.seen
-    told = bool(referent.name or referent.descriptions)
-    pronouns = Counter(SAID_OF[low] for word in one.words if (low := word.text.lower()) in SAID_OF)
-    spoken: ParsedEntity = {
-        "entity": referent.entity if told else member["name"] if member else one.words[0].text,
-        "kind": one.kind,
-        "attrs": referent.attrs,
-        "same_as": None if member is None else member["global_id"],
-        "new": member is None,
-        "presence": referent.presence,
-    }
-    if pronouns:
-        spoken["pronoun"] = pronouns.most_common(1)[0][0]
-    return spoken
-
-
-def _is_of(attr: str, one: Meant, meant: Sequence[Meant], prompt: str) -> bool:
-    """Tell whether what is said of several is this one's: said of all, or behind the word that tells it apart."""
-    told = sorted(other.apart for other in meant if other.counted and other.apart is not None)
-    at = prompt.lower().find(attr.rsplit(" ", 1)[-1])
-    behind = [place for place in told if place < at]
-    return not behind or behind[-1] == one.apart
-
-
-def _covered(word: str, referent: Referent) -> bool:
-    plain = singular_of(word)
-    told = [*referent.name.split(), *(word for told in referent.descriptions for word in told.split())]
-    return any(singular_of(one) == plain for one in [*told, referent.surface.rsplit(" ", 1)[-1]])
-
-
-def _name_at(word: Word, prompt: str) -> str:
-    """Return the proper name that ends in a mention's word, or "" if it is none."""
-    before = prompt[: word.start].rstrip("\"'“‘ ")
-    begins = not before or before[-1] in ".!?:;"
-    if not word.text[:1].isupper() or (begins and lexicon().is_listed(word.text.lower())):
-        return ""
-    start = word.start
-    for other in reversed(words_of(prompt[: word.start])):
-        if not other.text[:1].isupper() or prompt[other.end : start] != " " or not is_name(other.text):
-            break
-        start = other.start
-    return prompt[start : word.end]
-
-
-def _describe(referent: Referent, attr: str) -> None:
-    """Sort what is said into adjectives and features (phrases that end in a noun worn or borne)."""
-    words = lexicon()
-    last = attr.rsplit(" ", 1)[-1]
-    worn = attr not in words.listed["adjectives"] and words.noun_class(last) in ("garment", "body")
-    worn = worn and (last in words.covers or " " in attr or words.is_listed(last))
-    place = referent.features if worn else referent.adjectives
-    if attr not in place:
-        place.append(attr)

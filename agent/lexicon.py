@@ -20,6 +20,7 @@ import numpy.typing as npt
 import yaml
 
 from memreel.agent.dictionary import LONGEST_WORD, is_in_dictionary, might_be_verb
+from memreel.agent.first_names import first_names
 from memreel.errors import MemreelError
 
 FOLDER = Path(__file__).parent
@@ -52,7 +53,7 @@ ABSTRACT_ENDINGS = ("ness", "ment", "tion", "sion", "ity", "ship", "hood", "ance
 """Endings of unlisted nouns that name no thing and nobody."""
 
 Gender = Literal["female", "male"]
-CARRIERS = {"nouns": "a {}", "adjectives": "{}", "names": "{}", "verbs": "to {} it"}
+CARRIERS = {"nouns": "a {}", "adjectives": "{}", "verbs": "to {} it"}
 """The phrase in which a word of each probe is embedded."""
 
 
@@ -113,7 +114,7 @@ class Lexicon:
         if word in self.words["titles"] or self.listed["nouns"].get(word) == "person":
             return True
         label, _, lead = self._probe("nouns", word)
-        return label == "person" and lead >= TITLE and word not in self.listed["names"] and is_in_dictionary(word)
+        return label == "person" and lead >= TITLE and word not in first_names() and is_in_dictionary(word)
 
     def reciprocals(self, kin: str) -> frozenset[str]:
         """Return what somebody is to their "sister", "father", "pupil" …: nothing for nouns that are no such tie."""
@@ -228,16 +229,6 @@ class Lexicon:
         if self.reciprocals(last):  # "grandson", "stepmother"
             return next((self._gendered[word] for word in self._gendered if last.endswith(word)), None)
         return None
-
-    def gender_of_name(self, name: str) -> Gender | None:
-        """Guess a first name's gender; none when the probe is unsure. Evidence in the text always comes first."""
-        first = next((word.lower() for word in name.split() if not word.endswith(".")), "")
-        if first in self.listed["names"]:
-            return "female" if self.listed["names"][first] == "female" else "male"
-        label, margin, _ = self._probe("names", first)
-        if margin < 0.3:
-            return None
-        return "female" if label == "female" else "male"
 
     def _probe(self, table: str, word: str) -> tuple[str, float, float]:
         return _classify(self, table, word[:LONGEST_WORD])

@@ -82,8 +82,10 @@ class Grammar(Worn):
             tower = "the" in phrase.determiners and self.words.noun_class(ends) == "place"  # "the Eiffel Tower"
             if phrase.name and (tower or self._is_quoted(phrase)):
                 found |= {self.start_of(k) for k in range(phrase.start, phrase.end)}
-        for i in self.mentions:
+        for i, mention in self.mentions.items():
             last = self.phrases[i].end - 1
+            if mention.role == "feature" and self.words.noun_class(self.phrases[i].head) == "body":
+                found.add(self.start_of(last))
             found |= {self.start_of(k) for k in range(last + 1 - max(1, len(self.phrases[i].nouns)), last)}
         for i, mention in self.mentions.items():
             parts = len(mention.name.split()) - 1

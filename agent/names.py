@@ -6,7 +6,13 @@ is who in a story is decided by `hearing`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from memreel.agent.first_names import first_names
 from memreel.agent.lexicon import lexicon
+
+if TYPE_CHECKING:
+    from memreel.memory.records import Pronoun
 
 
 def is_name(entity: str) -> bool:
@@ -43,3 +49,10 @@ def is_short_for(one: str, two: str) -> bool:
     if len(stem) > 2 and stem[-1] == stem[-2]:
         return long.startswith(stem[:-1]) and long != short  # "Winn-ie", "Edd-ie"
     return len(stem) > 3 and long.startswith(stem) and long != short
+
+
+def gender_of_name(name: str) -> Pronoun | None:
+    """Return the pronoun that most bearers of a first name have; none of a name not listed, or behind a title alone."""
+    bare = lexicon().without_titles(name)
+    titled = len(bare) < len(name.split())
+    return first_names().get(bare[0]) if bare and not (titled and len(bare) == 1) else None

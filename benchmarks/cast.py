@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from scipy.optimize import linear_sum_assignment
 
 from memreel.agent.analyst import Analyst
 from memreel.agent.dictionary import singular
+from memreel.agent.pages import PRONOUNS, words_of
 from memreel.agent.reading import Candidates, PromptReader, prompt_reader
-from memreel.benchmarks.marked import GROUPS, PARTS, told_of
+from memreel.benchmarks.marked import GROUPS, PARTS, Told, told_of
 from memreel.configs.schema import AgentConfig
 from memreel.memory.cast import phrase_rows, register
 from memreel.memory.index import Candidate, TextIndex
@@ -94,14 +95,25 @@ def scripts(path: Path) -> list[Script]:
     """Read a file of labelled scripts."""
     found = []
     for record in yaml.safe_load(path.read_text("utf-8")):
+        prompts = [told_of(text) for text in record["told"]]
         cast = {
-            label: Labelled(label, group, frozenset(called.lower().split()))
+            label: Labelled(label, group, frozenset([*called.lower().split(), *words_for(label, prompts)]))
             for group in GROUPS
             for label, called in record.get(group, {}).items()
         }
-        told = [(prompt.text, [cast[label] for label in prompt.labels]) for prompt in map(told_of, record["told"])]
+        told = [(prompt.text, [cast[label] for label in prompt.labels]) for prompt in prompts]
         found.append(Script(told, frozenset(record.get("maybe", "").split())))
     return found
+
+
+def words_for(label: str, prompts: Sequence[Told]) -> Iterator[str]:
+    """Yield the words marked as mentions of a label, and what one of several is called by them; no pronouns."""
+    for prompt in prompts:
+        words = {word.start: word.text for word in words_of(prompt.text)}
+        for mark in prompt.marks:
+            word = words[mark.start]
+            if label in mark.labels and word.lower() not in PRONOUNS:
+                yield from (word.lower(), singular(word.lower()))
 
 
 def candidates_of(bank: BankState, k: int = 5) -> Candidates:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 REMEMBERED, RENAMED = 0.85, 0.5
 """Share of pages with the prompts before, and of stories told with other names."""
 PLURALS = {"men": "man", "women": "woman", "children": "child", "gentlemen": "gentleman", "ladies": "lady"}
+CERTAIN = 0.75
+"""Share of a name's pronouns from which it is of their gender."""
 FORGOTTEN = 0.15
 """How often it is not known by which pronoun a cast member was told of."""
 
@@ -67,8 +69,8 @@ def story_of(record: Record) -> Story:
     return Story(kinds, [told_of(text) for text in record["told"]])
 
 
-def names_of(records: Sequence[Record]) -> dict[str, str]:
-    """Return the names in marked stories, each with the gender that most of its owners' pronouns have.
+def names_of(records: Sequence[Record]) -> dict[str, Pronoun]:
+    """Return the names in marked stories, each with the gender that nearly all of its owners' pronouns have.
 
     A name is marked as somebody's who has one, has a capital letter, and is nowhere written without, or behind an
     article.
@@ -87,10 +89,11 @@ def names_of(records: Sequence[Record]) -> dict[str, str]:
             for name in words if groups.get(label) == "named" else ():
                 if name[:1].isupper() and len(name) > 2 and name.lower() not in plain:
                     said.setdefault(name, []).extend(genders)
-    return {name: max(set(genders), key=genders.count) for name, genders in sorted(said.items()) if genders}
+    mostly = {name: Counter(genders).most_common(1)[0] for name, genders in sorted(said.items()) if genders}
+    return {name: gender for name, (gender, times) in mostly.items() if times > CERTAIN * len(said[name])}
 
 
-def renamed(record: Record, names: dict[str, str], chance: random.Random) -> Record:
+def renamed(record: Record, names: Mapping[str, Pronoun], chance: random.Random) -> Record:
     """Return a marked story whose named characters have other names of their gender."""
     told = "\n".join(record["told"])
     for name in dict.fromkeys(re.findall(r"([A-Z]\w+)(?:['’]s)?\{\w+\}", told)):

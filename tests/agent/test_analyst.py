@@ -123,11 +123,7 @@ def test_pronouns_mean_who_was_last_spoken_of_and_fits() -> None:
     ("story", "who"),
     [
         (["A nurse greets a doctor. He laughs.", "The doctor sits down.", "She sits down, too."], "nurse"),
-        pytest.param(
-            ["A barista waits. She hands a courier a cup.", "The courier leaves; he waves.", "She smiles."],
-            "barista",
-            marks=pytest.mark.xfail(strict=True, reason="the network takes her for who was spoken of last"),
-        ),
+        (["A barista waits. She hands a courier a cup.", "The courier leaves; he waves.", "She smiles."], "barista"),
     ],
 )
 def test_a_pronoun_in_an_earlier_prompt_tells_the_gender(story: list[str], who: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memreel.agent.names import is_short_for, share_name
+from memreel.agent.names import gender_of_name, is_short_for, share_name
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,8 @@ def test_pet_names_are_short_for_names(short: str, long: str) -> None:
 def test_like_names_are_two(one: str, two: str) -> None:
     assert not is_short_for(one, two)
     assert not is_short_for(two, one)
+
+
+def test_first_names_tell_a_gender_and_surnames_do_not() -> None:
+    told = {name: gender_of_name(name) for name in ("Mia", "Captain Omar Reyes", "Nkechi", "Captain Otto", "Xyzzy")}
+    assert told == {"Mia": "she", "Captain Omar Reyes": "he", "Nkechi": "she", "Captain Otto": None, "Xyzzy": None}
