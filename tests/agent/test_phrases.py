@@ -26,7 +26,7 @@ def entities(text: str) -> list[str]:
         ("Ines gives a wave.", ["Ines"]),
         ("A man in black, Vikram, slides down a rope.", ["Vikram", "rope"]),
         ("The baker, whose name is Mirela, waits.", ["Mirela"]),
-        ("'Petro Koval,' says the soldier.", ["Petro Koval"]),
+        ("'Petro Koval,' says the soldier.", ["Petro Koval", "soldier"]),
         ("Ann and Tomas exchange a look as the old man begins to play.", ["Ann", "Tomas", "man"]),
         ("The general glares at Mia.", ["general", "Mia"]),
         ("A white whale surfaces and looks at the woman.", ["whale", "woman"]),
