@@ -3,11 +3,12 @@
 ``python -m memreel.benchmarks.cast`` plays the labelled scripts of ``data/`` through the analyst, and through a chat
 model too if one is configured (``MEMREEL_LLM_MODEL`` …), and prints a table; with ``--json`` one JSON object follows on
 the last line. Parts ``held``, ``blind``, ``aside`` and ``sealed`` are kept aside; the others are for training.
+``--scripts FILE …`` plays marked scripts of one's own (`memreel.benchmarks.marked`).
 
-Entity F1 counts, prompt by prompt, entities found against entities labelled. Identity F1 is B³ over mentions: a
-missed mention has recall 0, an entity that is no labelled one has precision 0. A wrong merge is a mention under the ID
-of somebody else, a wrong split one under a new ID although it has one already. It measures readers only: no frames, no
-video.
+An entity is a label's if it is called by one of the words marked as the label's mentions, or listed for it. Entity F1
+counts, prompt by prompt, entities found against entities labelled. Identity F1 is B³ over mentions: a missed mention
+has recall 0, an entity that is no labelled one has precision 0. A wrong merge is a mention under the ID of somebody
+else, a wrong split one under a new ID although it has one already. It measures readers only: no frames, no video.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from memreel.agent.analyst import Analyst
 from memreel.agent.dictionary import singular
 from memreel.agent.pages import PRONOUNS, words_of
 from memreel.agent.reading import Candidates, PromptReader, prompt_reader
-from memreel.benchmarks.marked import GROUPS, PARTS, Told, told_of
+from memreel.benchmarks.marked import GROUPS, PARTS, Record, Told, groups_of, told_of
 from memreel.configs.schema import AgentConfig
 from memreel.memory.cast import phrase_rows, register
 from memreel.memory.index import Candidate, TextIndex
@@ -97,13 +98,16 @@ def scripts(path: Path) -> list[Script]:
     for record in yaml.safe_load(path.read_text("utf-8")):
         prompts = [told_of(text) for text in record["told"]]
         cast = {
-            label: Labelled(label, group, frozenset([*called.lower().split(), *words_for(label, prompts)]))
-            for group in GROUPS
-            for label, called in record.get(group, {}).items()
+            label: Labelled(label, group, frozenset([*_nouns(record, label), *words_for(label, prompts)]))
+            for label, group in groups_of(record).items()
         }
         told = [(prompt.text, [cast[label] for label in prompt.labels]) for prompt in prompts]
         found.append(Script(told, frozenset(record.get("maybe", "").split())))
     return found
+
+
+def _nouns(record: Record, label: str) -> list[str]:
+    return [noun for group in GROUPS for noun in record.get(group, {}).get(label, "").lower().split()]
 
 
 def words_for(label: str, prompts: Sequence[Told]) -> Iterator[str]:
@@ -216,10 +220,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(prog="python -m memreel.benchmarks.cast", description=__doc__.split("\n\n")[0])
     parser.add_argument("--part", choices=[*PARTS, "all"], default="all", help="which scripts to play")
+    parser.add_argument("--scripts", type=Path, nargs="+", help="files of marked scripts of your own to play instead")
     parser.add_argument("--json", action="store_true", help="print one JSON object on the last line")
     parser.add_argument("--trace", action="store_true", help="print every prompt that was not read as labelled")
     options = parser.parse_args(arguments)
-    parts = {part: scripts(path) for part, path in PARTS.items() if options.part in (part, "all")}
+    files = {path.stem: path for path in options.scripts or ()} or PARTS
+    parts = {part: scripts(path) for part, path in files.items() if options.scripts or options.part in (part, "all")}
     readers: list[PromptReader] = [Analyst()]
     configured = prompt_reader(AgentConfig())
     if configured.name != Analyst.name:

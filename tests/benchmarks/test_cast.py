@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
+
 from memreel.agent.reading import Candidates, ParsedEntity, Reading
-from memreel.benchmarks.cast import score, scripts
+from memreel.benchmarks.cast import main, score, scripts
 from memreel.benchmarks.marked import KNOWN, PARTS, groups_of, told_of
 from memreel.memory.records import BankState, Entity
 
@@ -109,3 +112,23 @@ def test_every_part_is_there_and_none_is_both_known_and_kept_aside() -> None:
     known = set().union(*(texts[part] for part in KNOWN))
     assert all(texts.values())
     assert all(known.isdisjoint(texts[part]) for part in PARTS if part not in KNOWN)
+
+
+def test_marked_scripts_of_ones_own_are_played(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        """
+- cast: {mia: named, lamp: object}
+  told:
+    - "Mia{mia}, a young woman{mia} with red hair, lifts a brass lamp{lamp}."
+    - "She{mia} sets the lamp{lamp} on the table. 'Good night, sunshine{mia},' says nobody."
+""",
+        "utf-8",
+    )
+    (script,) = scripts(tmp_path / "mine.yaml")
+    assert script.told[0][1][0].called == {"mia", "woman", "sunshine"}, "pronouns are no names"
+    main(["--scripts", str(tmp_path / "mine.yaml"), "--json"])
+    table, *_, line = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    assert found["scripts"] == {"mine": 1}
+    assert found["figures"]["analyst"]["mine"]["named"]["mentions"] == 2
+    assert table.startswith("| reader | scripts")
