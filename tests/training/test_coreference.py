@@ -9,11 +9,13 @@ import torch
 import yaml
 
 from memreel.agent.coreference import KINDS, Coreference
+from memreel.agent.first_names import FIRST_NAMES
 from memreel.agent.pages import words_of
 from memreel.benchmarks.marked import groups_of, told_of
 from memreel.model.minilm import SentenceEncoder, weights_folder
 from memreel.training.answers import Example, laid_out, names_of, renamed, story_of
 from memreel.training.coreference import OURS, averaged, check, loss_of
+from memreel.training.first_names import listed, ours
 
 MARKED = """
 - cast: {mia: named, tom: named, lamp: object}
@@ -92,3 +94,7 @@ def test_every_mark_in_our_own_stories_is_of_somebody_in_the_story() -> None:
 def test_runs_that_began_alike_are_averaged() -> None:
     found = averaged([{"a": torch.tensor([1.0, 2.0])}, {"a": torch.tensor([3.0, 6.0])}])
     assert found["a"].tolist() == [2.0, 4.0]
+
+
+def test_the_shipped_first_names_are_those_of_the_stories() -> None:
+    assert FIRST_NAMES.read_text("utf-8") == listed(ours()), "run python -m memreel.training.first_names"
