@@ -48,7 +48,8 @@ class Labelled:
     def is_found_in(self, entity: Entity) -> bool:
         """Tell whether an entity is called so and is of this kind."""
         kind = "object" if self.group == "objects" else "character"
-        return entity["kind"] == kind and _head(entity) in self.called
+        head = _head(entity)
+        return entity["kind"] == kind and not self.called.isdisjoint((head, head.rsplit("-", 1)[-1]))  # "Eun-ji"
 
 
 @dataclass(frozen=True)

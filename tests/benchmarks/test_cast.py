@@ -119,16 +119,17 @@ def test_marked_scripts_of_ones_own_are_played(tmp_path: Path, capsys: pytest.Ca
         """
 - cast: {mia: named, lamp: object}
   told:
-    - "Mia{mia}, a young woman{mia} with red hair, lifts a brass lamp{lamp}."
+    - "Mia-Lou{mia}, a young woman{mia} with red hair, lifts a brass lamp{lamp}."
     - "She{mia} sets the lamp{lamp} on the table. 'Good night, sunshine{mia},' says nobody."
 """,
         "utf-8",
     )
     (script,) = scripts(tmp_path / "mine.yaml")
-    assert script.told[0][1][0].called == {"mia", "woman", "sunshine"}, "pronouns are no names"
+    assert script.told[0][1][0].called == {"lou", "woman", "sunshine"}, "pronouns are no names"
     main(["--scripts", str(tmp_path / "mine.yaml"), "--json"])
     table, *_, line = capsys.readouterr().out.splitlines()
     found = json.loads(line)
     assert found["scripts"] == {"mine": 1}
     assert found["figures"]["analyst"]["mine"]["named"]["mentions"] == 2
+    assert found["figures"]["analyst"]["mine"]["named"]["entity_f1"] == 1.0
     assert table.startswith("| reader | scripts")
