@@ -26,6 +26,7 @@ from memreel.agent.dictionary import (
     starts_latin,
     tagger,
 )
+from memreel.agent.first_names import first_names
 from memreel.agent.lexicon import lexicon
 
 LONGEST_SENTENCE = 120
@@ -321,7 +322,9 @@ def _is_described(before: str, modifier: tuple[str, str, str]) -> bool:
 def _is_name(i: int, mark: str, tagged: list[tuple[str, str, str]]) -> bool:
     """Tell whether a capitalised word is a name: in mid-sentence, or alone at the start."""
     if i:
-        return mark in ("NN1", "NN2", "AJ0", "UNC", "VVB", "VVI", "ITJ", "NN0")
+        said = tagged[i - 1][0] in ('"', "'", "“", "‘")
+        orders = said and _may_be_order(str(tagged[i][0]).lower())  # "'Tell Mia to come,' he says"
+        return not orders and mark in ("NN1", "NN2", "AJ0", "UNC", "VVB", "VVI", "ITJ", "NN0")
     word = str(tagged[0][0]).lower()
     if _is_introduced(tagged) or _is_part_of_name(word, tagged):
         return True
@@ -332,6 +335,11 @@ def _is_name(i: int, mark: str, tagged: list[tuple[str, str, str]]) -> bool:
     if mark == "AJ0" and word in lexicon().listed["adjectives"]:
         return False
     return mark in ("NN1", "NN0", "UNC", "AJ0") and _stands_alone(tagged)
+
+
+def _may_be_order(word: str) -> bool:
+    """Tell whether what somebody says may begin with a word as a verb, and hardly with it as a name."""
+    return may_be_verb(word) and word not in first_names() and word not in lexicon().group("names_too")
 
 
 def _is_part_of_name(word: str, tagged: list[tuple[str, str, str]]) -> bool:
