@@ -60,12 +60,14 @@ class Snapshots:
         path = self._folder.snapshots / f"{stream.index:06d}"
         part = part_of(path)
         try:
+            if path.exists():  # of the same moment, by a process that was killed then
+                _remove(path)
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
             for name in frames:  # now: the bank deletes what it drops
                 file = f"{name}.safetensors"
                 share(self._folder.stream / "memory" / file, part / file)
-        except OSError as error:
+        except (StoreError, OSError) as error:
             self._lost(part, stream.index, error)
             return
         self._thread = self._thread or ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
@@ -119,8 +121,6 @@ class Snapshots:
     def _write(self, part: Path, path: Path, snapshot: Snapshot) -> None:
         try:
             write_tensors(part / STATE, snapshot.tensors, {"index": snapshot.index, "stream": snapshot.facts})
-            if path.exists():  # of the same moment, by a process that was killed then
-                _remove(path)
             put_in_place(part, path)
             for old in list(snapshots_of(self._folder).values())[:-KEPT]:
                 _remove(old)

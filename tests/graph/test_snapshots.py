@@ -315,8 +315,15 @@ def test_a_stream_that_goes_back_leaves_no_snapshot_of_what_will_be_made_anew(
     stream = load(config.model).open(config.seed)
     Snapshots(folder, stream).restore(log_of(folder), 11)
     assert list(snapshots_of(folder)) == [9]
-    Snapshots(folder, stream).restore(log_of(folder), 9)
+    snapshots = Snapshots(folder, stream)
+    snapshots.restore(log_of(folder), 9)
     assert list(snapshots_of(folder)) == [9]
+    before = files_of(snapshots_of(folder)[9])[0].stat().st_mtime_ns
+    snapshots.take([])
+    snapshots.close()
+    assert list(snapshots.faults()) == []
+    assert list(snapshots_of(folder)) == [9], "it is taken anew"
+    assert files_of(snapshots_of(folder)[9])[0].stat().st_mtime_ns > before
     Snapshots(folder, stream).restore(log_of(folder), 5)
     assert snapshots_of(folder) == {}
     assert [begun for begun, _ in restored] == [9, 0, 0]
